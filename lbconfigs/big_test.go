@@ -12,7 +12,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// big is a configuration of n routes, each to a pool of its own, with a mistake for each.
+// big returns a configuration with n routes to n pools, and a mistake for each.
 func big(balancer string, n int) (name, text string) {
 	var b, c strings.Builder
 	address := func(i int) string { return fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i%254+1) }
@@ -43,7 +43,7 @@ func big(balancer string, n int) (name, text string) {
 	return "traefik.yaml", text + b.String()
 }
 
-// BenchmarkRead reads configurations of a thousand and of ten thousand routes: the time grows as their size does.
+// BenchmarkRead reads configurations of 1,000 and 10,000 routes: the time is proportional to the size.
 func BenchmarkRead(b *testing.B) {
 	for _, balancer := range []string{"nginx", "haproxy", "traefik"} {
 		for _, n := range []int{1000, 10000} {

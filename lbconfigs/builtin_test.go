@@ -15,7 +15,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// What each built-in configuration promises is kept in testdata/builtin.
+// The claims of each built-in configuration are in testdata/builtin.
 func TestBuiltIn(t *testing.T) {
 	for _, name := range lbconfigs.Names() {
 		t.Run(name, func(t *testing.T) {
@@ -32,7 +32,7 @@ func TestBuiltIn(t *testing.T) {
 	}
 }
 
-// Whatever a configuration is made of, it is handed on byte for byte.
+// Every file of a configuration is passed on byte for byte.
 func TestBuiltInIsKeptByteForByte(t *testing.T) {
 	for _, name := range lbconfigs.Names() {
 		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
@@ -54,7 +54,7 @@ func TestBuiltInIsKeptByteForByte(t *testing.T) {
 	}
 }
 
-// Every line of a built-in configuration that a claim or a problem names is there, and is neither empty nor a comment.
+// Every line of a built-in configuration that a claim or a problem names exists and is neither empty nor a comment.
 func TestLinesAreReal(t *testing.T) {
 	for _, name := range lbconfigs.Names() {
 		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
@@ -87,7 +87,7 @@ func TestLinesAreReal(t *testing.T) {
 	}
 }
 
-// Two claims of a configuration never have the same id, and every claim's check is known.
+// Claims of a configuration have distinct IDs and known checks.
 func TestClaimsHaveNames(t *testing.T) {
 	for _, name := range lbconfigs.Names() {
 		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")

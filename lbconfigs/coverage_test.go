@@ -10,7 +10,7 @@ import (
 	"github.com/lbproof/lbproof/internal/report"
 )
 
-// Every line that says something is counted once: as a promise, as unread, or as a part of other lines.
+// Every line is counted once: as making claims, as unread, or as supporting other lines.
 func TestLinesAreCounted(t *testing.T) {
 	cfg := model.Config{
 		Files: []model.File{

@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs"
 )
 
-// The folders of all balancers are one file system, and keep the names that claims have of them.
+// The folders of all balancers form one file system, with the names that claims contain.
 func TestBuiltInIsAFileSystem(t *testing.T) {
 	require.NoError(t, fstest.TestFS(lbconfigs.BuiltIn,
 		"nginx/order-api/nginx.conf", "haproxy/order-api/haproxy.cfg", "traefik/order-api/traefik.yaml"))

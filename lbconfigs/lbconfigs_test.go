@@ -24,7 +24,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden parts of testdata")
 
-// said is what lbproof says of a configuration: its promises and problems, or why it cannot be read.
+// said returns what lbproof claims prints of a configuration, or the error of reading it.
 func said(fsys fs.FS, name string) txtar.File {
 	cfg, err := lbconfigs.Read(fsys, name, "")
 	if err != nil {
@@ -41,14 +41,14 @@ func said(fsys fs.FS, name string) txtar.File {
 		}
 		r.Claims = append(r.Claims, p)
 	}
-	_ = reports.WriteReading(&b, r, true) // a buffer takes everything
+	_ = reports.WriteReading(&b, r, true) // a buffer accepts everything
 	if _, err := lbconfigs.Specs(cfg); err != nil {
 		fmt.Fprintf(&b, "cannot be run: %v\n", err)
 	}
 	return txtar.File{Name: "claims", Data: b.Bytes()}
 }
 
-// Each txtar file is one configuration: first the main file, then what belongs to it, last the claims or the error.
+// Each txtar file is a configuration: the main file, other files, and last the claims or the error.
 func TestRead(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	require.NoError(t, err)
@@ -75,7 +75,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// What cannot be a configuration is refused with file and line.
+// Invalid files are rejected with file and line.
 func TestBadInput(t *testing.T) {
 	f := func(name, content, want string) {
 		t.Helper()
@@ -84,41 +84,41 @@ func TestBadInput(t *testing.T) {
 			assert.Contains(t, err.Error(), want)
 		}
 	}
-	f("nginx.conf", "events {}\nhttp {\x00}\n", "nginx.conf:2: a NUL byte")
-	f("haproxy.cfg", "global\n\xff\n", "haproxy.cfg:2: the byte 0xff is no UTF-8")
+	f("nginx.conf", "events {}\nhttp {\x00}\n", "nginx.conf:2: NUL byte")
+	f("haproxy.cfg", "global\n\xff\n", "haproxy.cfg:2: byte 0xff is not UTF-8")
 	f("nginx.conf", "\xff\xfee\x00", "nginx.conf:1: the file is UTF-16")
 	f("nginx.conf", "\xef\xbb\xbfevents {}", "nginx.conf:1: the file is UTF-8 with a byte order mark")
-	f("haproxy.cfg", strings.Repeat("# ten megabytes\n", 10<<16), "haproxy.cfg:1: the file has more than 4 MiB")
+	f("haproxy.cfg", strings.Repeat("# ten megabytes\n", 10<<16), "haproxy.cfg:1: larger than 4 MiB")
 	f("nginx.conf", "events {}\nhttp {\n  server {\n", "nginx.conf:4: unexpected end of file")
-	f("haproxy.cfg", "  maxconn 1\n", "haproxy.cfg:1: \"maxconn 1\" stands before any section")
-	f("haproxy.cfg", "global\n  log stdout\n", "haproxy.cfg: there is no frontend, backend or listen section in it")
-	f("traefik.yaml", "entryPoints:\n  web:\n address: x\n", "traefik.yaml:2: this is no YAML")
-	f("traefik.toml", "[entryPoints]\n[entryPoints.web\n", "traefik.toml:2: this is no TOML")
+	f("haproxy.cfg", "  maxconn 1\n", "haproxy.cfg:1: \"maxconn 1\" is outside any section")
+	f("haproxy.cfg", "global\n  log stdout\n", "haproxy.cfg: no frontend, backend or listen section")
+	f("traefik.yaml", "entryPoints:\n  web:\n address: x\n", "traefik.yaml:2: invalid YAML")
+	f("traefik.toml", "[entryPoints]\n[entryPoints.web\n", "traefik.toml:2: invalid TOML")
 	f("traefik.yaml", "providers:\n  file:\n    directory: /etc/traefik/none\n",
 		"traefik.yaml:3: providers.file.directory /etc/traefik/none: file does not exist")
-	f("traefik.yaml", laughs(), "stands for more than 200000 parts")
-	reserved := "in a run the names under lbproof.internal are those of lbproof's own nodes: name another host"
+	f("traefik.yaml", laughs(), "expands to more than 200,000 nodes")
+	reserved := "lbproof.internal is reserved for lbproof's own nodes; use another host name"
 	f("nginx.conf", "events {}\nhttp { server { location / {\nproxy_pass http://NGINX.lbproof.Internal; } } }\n",
-		"nginx.conf:3: the upstream server NGINX.lbproof.Internal:80: "+reserved)
+		"nginx.conf:3: server NGINX.lbproof.Internal:80: "+reserved)
 	f("haproxy.cfg", "backend b\n  server a worker.lbproof.internal.:80\n",
-		"haproxy.cfg:2: the upstream server worker.lbproof.internal.:80: "+reserved)
+		"haproxy.cfg:2: server worker.lbproof.internal.:80: "+reserved)
 	f("traefik.yaml", "http:\n  middlewares:\n"+
 		"    m:\n      forwardAuth:\n        address: http://redis.lbproof.internal/a\n"+
 		"  routers:\n    r: {rule: PathPrefix(`/`), service: s, middlewares: [m]}\n"+
 		"  services:\n    s:\n      loadBalancer: {servers: [{url: http://a}]}\n",
 		"traefik.yaml:5: redis.lbproof.internal: "+reserved)
 	f("traefik.toml", "[http.routers]\na = "+strings.Repeat("[", 3<<20),
-		"traefik.toml:2: this is nested more than 64 deep")
+		"traefik.toml:2: nested more than 64 levels deep")
 	f("traefik.toml", "[http.routers]\na = "+strings.Repeat("{a=", 1<<20),
-		"traefik.toml:2: this is nested more than 64 deep")
+		"traefik.toml:2: nested more than 64 levels deep")
 	f("nginx.conf", "http {\n"+strings.Repeat("location / {", 1<<16)+strings.Repeat("}", 1<<16)+"}",
-		"nginx.conf:2: this is nested more than 64 deep")
+		"nginx.conf:2: nested more than 64 levels deep")
 	f("nginx.conf", "events {}\nhttp { include nginx.conf; }",
-		"nginx.conf: configs contain include cycle; leave out the include")
-	f("notes.txt", "hello\n", "notes.txt: it cannot be told which balancer this is for: say so with --balancer")
+		"nginx.conf: configs contain include cycle; remove the include")
+	f("notes.txt", "hello\n", "notes.txt: cannot detect the balancer; set --balancer")
 }
 
-// A file of many files is as large as they are together.
+// The size limit also applies to all files together.
 func TestSizeOfAllFiles(t *testing.T) {
 	files := fstest.MapFS{"nginx.conf": {Data: []byte("events {}\nhttp {\n  include conf.d/*.conf;\n}\n")}}
 	for i := range 9 {
@@ -128,10 +128,10 @@ func TestSizeOfAllFiles(t *testing.T) {
 	}
 	_, err := lbconfigs.Read(files, "nginx.conf", "")
 	assert.ErrorContains(t, err, "nginx.conf:3: include conf.d/*.conf: conf.d/8.conf: "+
-		"with it the configuration's files have more than 32 MiB together")
+		"all files of the configuration together are larger than 32 MiB")
 }
 
-// laughs is a YAML document whose aliases stand for a thousand million parts.
+// laughs returns a YAML document whose aliases expand to a billion nodes.
 func laughs() string {
 	var b strings.Builder
 	b.WriteString("entryPoints: &a0 [x, x, x, x, x, x, x, x, x, x]\n")
@@ -141,7 +141,7 @@ func laughs() string {
 	return b.String()
 }
 
-// The names of the files and what stands in them say whose configuration it is; --balancer overrules both.
+// The balancer is detected by content and file name; --balancer overrides both.
 func TestDetect(t *testing.T) {
 	f := func(fsys fstest.MapFS, name, balancer, want string) {
 		t.Helper()

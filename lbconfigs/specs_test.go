@@ -10,7 +10,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs"
 )
 
-// Where no backend can stand is told with file and line, before anything starts.
+// A server that no backend can replace is reported with file and line, before anything starts.
 func TestUnplaceable(t *testing.T) {
 	f := func(host, want string) {
 		t.Helper()
@@ -18,19 +18,19 @@ func TestUnplaceable(t *testing.T) {
 		cfg, err := lbconfigs.Read(fstest.MapFS{"haproxy.cfg": {Data: []byte(text)}}, "haproxy.cfg", "")
 		require.NoError(t, err)
 		_, err = lbconfigs.Specs(cfg)
-		assert.ErrorContains(t, err, "haproxy.cfg:2: the upstream server "+want)
+		assert.ErrorContains(t, err, "haproxy.cfg:2: server "+want)
 	}
 	f("localhost", "localhost:80 is the balancer's own host")
 	f("LocalHost.", "LocalHost.:80 is the balancer's own host")
 	f("ip6-loopback", "ip6-loopback:80 is the balancer's own host")
-	f("10.1", "10.1:80 ends with a number and is no IPv4 address")
-	f("10.0.0.300", "10.0.0.300:80 ends with a number and is no IPv4 address")
-	f("0x7f", "0x7f:80 ends with a number and is no IPv4 address")
-	f("ipv6@back-01", `"ipv6@back-01" is neither a host's name nor an IPv4 address`)
-	f("abns@back-01", `"abns@back-01" is neither a host's name nor an IPv4 address`)
+	f("10.1", "10.1:80 ends in a number but is not an IPv4 address")
+	f("10.0.0.300", "10.0.0.300:80 ends in a number but is not an IPv4 address")
+	f("0x7f", "0x7f:80 ends in a number but is not an IPv4 address")
+	f("ipv6@back-01", `"ipv6@back-01" is neither a host name nor an IPv4 address`)
+	f("abns@back-01", `"abns@back-01" is neither a host name nor an IPv4 address`)
 }
 
-// A host is one node, however its name is spelled, and lbproof's own nodes are others.
+// A host is one node, regardless of the spelling of its name, and distinct from lbproof's own nodes.
 func TestNodesOfHosts(t *testing.T) {
 	f := func(config string, want ...string) {
 		t.Helper()

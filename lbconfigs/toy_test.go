@@ -19,8 +19,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// A balancer is one folder and one line: nothing but the table has to know the toy for its claims to be drawn, its run
-// to be planned, an honest one to be upheld and a wrong one to be refuted.
+// A balancer is one folder and one line: with the toy in the table, its claims are derived, its run is planned, an
+// honest toy is upheld and a wrong one refuted.
 func TestABalancerIsOneFolderAndOneLine(t *testing.T) {
 	before := lbconfigs.All
 	lbconfigs.All = append(slices.Clone(before), toy.Balancer) // the line
@@ -67,8 +67,8 @@ func TestABalancerIsOneFolderAndOneLine(t *testing.T) {
 	assert.Equal(t, report.Refuted, judged(fixtures.Mutant{Weights: []int{1, 1, 1}})[plan.CheckWeights])
 }
 
-// What is wrong in a toy's file is told with its line, and what is not known is no promise.
-func TestToysMistakes(t *testing.T) {
+// Errors in a toy file are reported with their line, and unknown lines make no claim.
+func TestToyErrors(t *testing.T) {
 	before := lbconfigs.All
 	lbconfigs.All = append(slices.Clone(before), toy.Balancer)
 	defer func() { lbconfigs.All = before }()
@@ -78,10 +78,10 @@ func TestToysMistakes(t *testing.T) {
 		assert.ErrorContains(t, err, want)
 	}
 	f("route / web\n", "toy.conf:1: route before listen")
-	f("listen 80\npool web\nserver web a:80 0\n", "toy.conf:3: 0 is no weight")
-	f("listen many\n", "toy.conf:1: many is no port")
-	f("listen 80\nserver web a:80 1\n", "toy.conf:2: there is no pool web above")
-	f("listen 80\npool web extra\n", "toy.conf:2: pool has 1 words after it, and not 2")
+	f("listen 80\npool web\nserver web a:80 0\n", "toy.conf:3: 0 is not a weight")
+	f("listen many\n", "toy.conf:1: many is not a port")
+	f("listen 80\nserver web a:80 1\n", "toy.conf:2: pool web is not defined above")
+	f("listen 80\npool web extra\n", "toy.conf:2: pool: 2 arguments instead of 1")
 	cfg, err := lbconfigs.Read(fstest.MapFS{"toy.conf": {Data: []byte("listen 80\ncache on\n")}}, "toy.conf", "toy")
 	require.NoError(t, err)
 	assert.Len(t, cfg.Unread, 1)

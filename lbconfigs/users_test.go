@@ -13,7 +13,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Lists of users are not read, but go along; where one is missing, its line is told.
+// User lists are attached unread; a missing one is reported with its line.
 func TestListsOfUsersGoAlong(t *testing.T) {
 	for main, text := range map[string]string{
 		"deploy/nginx.conf": "events {}\nhttp { server { listen 80; auth_basic a; auth_basic_user_file NAME; " +
@@ -35,7 +35,7 @@ func TestListsOfUsersGoAlong(t *testing.T) {
 			cfg, err = Read(fstest.MapFS{main: {Data: []byte(conf)}}, main, "")
 			require.NoError(t, err)
 			if assert.Len(t, cfg.Problems, 1) {
-				assert.Contains(t, cfg.Problems[0].Text, "runs without the file")
+				assert.Contains(t, cfg.Problems[0].Text, "runs without this file")
 				assert.Positive(t, cfg.Problems[0].Pos.Line)
 			}
 		}

@@ -1,5 +1,5 @@
-// Package balancertest is what the tests of balancers share: a fuzz function of a reader, and the mutations of a line.
-// It is linked into tests only. A test that one balancer alone needs stands in that balancer's folder.
+// Package balancertest is what the tests of balancers share: a fuzz function for readers, and an assertion on mutations.
+// It is linked into tests only. Tests of a single balancer are in its folder.
 package balancertest
 
 import (
@@ -20,8 +20,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// Fuzz reads any content as the balancer's main file, called name. No input makes a reader panic, hang or open what was
-// not given to it, and what it accepts can be handed on.
+// Fuzz reads arbitrary content as the balancer's main file, called name. No input makes a reader panic, hang or open
+// other files, and what it accepts can be processed.
 func Fuzz(f *testing.F, balancer, name string) {
 	_ = fs.WalkDir(lbconfigs.BuiltIn, balancer, func(file string, d fs.DirEntry, _ error) error {
 		if !d.IsDir() {
@@ -49,7 +49,7 @@ func Fuzz(f *testing.F, balancer, name string) {
 	})
 }
 
-// singleFileFS is a file system with nothing outside it: asking for a path that leads out of it is answered, never followed.
+// singleFileFS is a file system with a single file: paths outside it are errors.
 type singleFileFS struct {
 	name  string
 	inner fstest.MapFS
@@ -62,7 +62,7 @@ func (o singleFileFS) Open(name string) (fs.File, error) {
 	return o.inner.Open(path.Clean(name))
 }
 
-// Mutate asserts what becomes of a line of the balancer's that makes promises of several kinds.
+// Mutate asserts the mutations of a line of the balancer that makes several claims.
 func Mutate(t *testing.T, balancer, line string, want ...string) {
 	t.Helper()
 	at := model.Pos{File: "f", Line: 1}

@@ -6,7 +6,7 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/balancertest"
 )
 
-// Each line that makes promises is changed so that it makes others.
+// Each line is changed so that it makes other claims.
 func TestEdits(t *testing.T) {
 	f := func(line string, want ...string) {
 		t.Helper()

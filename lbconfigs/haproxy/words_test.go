@@ -12,7 +12,7 @@ import (
 	"github.com/lbproof/lbproof/internal/source"
 )
 
-// What HAProxy 2.6.12 makes of each line: TestWordsAgreeWithHAProxy in cmd/lbproof asks it about the same rules.
+// The words of each line as HAProxy 2.6.12 reads them; TestWordsAgreeWithHAProxy in cmd/lbproof runs HAProxy itself.
 func TestWords(t *testing.T) {
 	f := func(line string, want ...string) {
 		t.Helper()
@@ -28,7 +28,7 @@ func TestWords(t *testing.T) {
 	f("a\vb\fc", "a", "b", "c")
 	f("a\u00a0b", "a\u00a0b")
 	f("a\rb", "a")
-	// Comments begin anywhere outside quotes.
+	// Comments start anywhere outside quotes.
 	f("a b#c d", "a", "b")
 	f(`a b\#c "d # e" 'f # g' # h`, "a", "b#c", "d # e", "f # g")
 	f(`a\\#b`, `a\`)
@@ -38,12 +38,12 @@ func TestWords(t *testing.T) {
 	f(`%[str("a b"),lower]`, "%[str(a b),lower]")
 	f(`"it's" 'say "x"'`, "it's", `say "x"`)
 	f(`'it'\''s'`, "it's")
-	// An empty word counts, but not at the end; a line that begins with one is empty.
+	// Empty words count, except at the end; a line that starts with one is empty.
 	f(`a "" b ''`, "a", "", "b")
 	f(`a "" '' # b`, "a")
 	f(`""`)
 	f(`"" a`)
-	// Escapes hold outside single quotes. A backslash before any other character stands for itself.
+	// Escapes apply outside single quotes. A backslash before any other character represents itself.
 	f(`a\ b c\\d e\"f g\'h`, "a b", `c\d`, `e"f`, `g'h`)
 	f(`"a\ b" "c\\d" "e\"f" "g\'h" "i\#j"`, "a b", `c\d`, `e"f`, `g'h`, "i#j")
 	f(`'a\ b' 'c\\d' 'e\"f' 'g\n\x41'`, `a\ b`, `c\\d`, `e\"f`, `g\n\x41`)
@@ -52,14 +52,14 @@ func TestWords(t *testing.T) {
 	f(`/\1/\. \[a\] \é \`, `/\1/\.`, `\[a\]`, `\é`, `\`)
 	f("a\\\tb", `a\`, "b")
 	f("a\\\r\n", `a\`)
-	// Variables stay as they are written, and $ stands for itself outside double quotes.
+	// Variables are kept as written, and $ represents itself outside double quotes.
 	f(`a $b ${c '$d' ^/e$ \$f`, "a", "$b", "${c", "$d", "^/e$", `\$f`)
 	f(`"$A.b" "x${A}y" "${A-}" "${A-b "c' #d}" "${A[*]}" "${A[*]-b c}"`,
 		"$A.b", "x${A}y", "${A-}", `${A-b "c' #d}`, "${A[*]}", "${A[*]-b c}")
 	f(`"$_a1$.LINE" "${.FILE}" "\$a" "\${"`, "$_a1$.LINE", "${.FILE}", "$a", "${")
 }
 
-// HAProxy refuses each of these lines, but for the last two, whose words are no text.
+// HAProxy rejects these lines, except the last two, whose words are not text.
 func TestWordsThatCannotBeRead(t *testing.T) {
 	f := func(line, want string) {
 		t.Helper()
@@ -89,7 +89,7 @@ func TestWordsThatCannotBeRead(t *testing.T) {
 	f(`a b\x00c`, `"b\x00c": an escape yields a byte that is not UTF-8`)
 }
 
-// Quoted, any words are read as they are.
+// Quoted words are read unchanged.
 func quoteAll(words []string) string {
 	var b strings.Builder
 	escaped := strings.NewReplacer("'", `'\''`, "\n", `'\n'`, "\r", `'\r'`)
@@ -99,7 +99,7 @@ func quoteAll(words []string) string {
 	return b.String()
 }
 
-// Any line is either refused or made of words that, quoted, give the same words.
+// Any line is either rejected or consists of words that, quoted, yield the same words.
 func FuzzHAProxyWords(f *testing.F) {
 	for _, line := range []string{
 		"", `bind "${ADDR-:80}" # x`, `a "b c" 'd e' f\ g\x41\n`, `'it'\''s'`, `"" ''`, `$ '' `, `"$A$.LINE${B[*]}"`,
@@ -127,7 +127,7 @@ func FuzzHAProxyWords(f *testing.F) {
 	})
 }
 
-// The time grows as the line does: a line of 4 MiB, which is the most that a file may have, is read at once.
+// The time is proportional to the length: a line of 4 MiB, the size limit of files, is read quickly.
 func TestLongLines(t *testing.T) {
 	ahead := `"` + strings.Repeat("$A", 1<<20)
 	for _, part := range []string{

@@ -14,17 +14,17 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs/reading"
 )
 
-// Mutation is a configuration with one line changed, so that it promises something else.
+// Mutation is a change of one line of a configuration, so that it claims something else.
 type Mutation struct {
 	Pos    model.Pos
-	Old    string   // the line, without blanks around it
-	New    string   // empty: the line is left out
-	Claims []string // ids of the promises that the line makes
+	Old    string   // the line, without surrounding blanks
+	New    string   // empty: the line is removed
+	Claims []string // IDs of the claims of the line
 
-	parameter string // that is changed, where the line has several
+	parameter string // the changed one, if the line has several
 }
 
-// Apply gives the files with the mutation in them.
+// Apply returns the files with the mutation.
 func (m Mutation) Apply(files []model.File) []model.File {
 	out := slices.Clone(files)
 	for i, f := range out {
@@ -38,7 +38,7 @@ func (m Mutation) Apply(files []model.File) []model.File {
 	return out
 }
 
-// String is the change as a diff would show it.
+// String describes the change.
 func (m Mutation) String() string {
 	if m.New == "" {
 		return fmt.Sprintf("%s: without %q", m.Pos, m.Old)
@@ -46,15 +46,15 @@ func (m Mutation) String() string {
 	return fmt.Sprintf("%s: %q instead of %q", m.Pos, m.New, m.Old)
 }
 
-// numberEdits are tried last on a line that no edit of its balancer fits.
+// numberEdits are tried on lines that no edit of their balancer matches.
 var numberEdits = []reading.Edit{
 	{Find: regexp.MustCompile(`\b(\d+(?:ms|s|m|h|d))\b`), Replace: reading.ShortenTime},
 	{Find: regexp.MustCompile(`\b(\d+[kKmMgG])\b`), Replace: reading.Half},
 	{Find: regexp.MustCompile(`(?:^| |: )(\d+);?$`), Replace: reading.Half},
 }
 
-// Of changes each line that makes one of the promises: a number to another, a word left out, or the line itself. The
-// lines of servers make those of their pool too.
+// Of returns the mutations of all lines that make one of the claims: a changed number, a removed word, or a removed
+// line. Lines of servers also make the claims of their pool.
 func Of(cfg model.Config, claims []plan.Claim) []Mutation {
 	b, err := lbconfigs.Find(cfg.Balancer)
 	if err != nil {
@@ -70,7 +70,7 @@ func Of(cfg model.Config, claims []plan.Claim) []Mutation {
 		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line)
 	})
 	var all []Mutation
-	seen := map[string]bool{} // servers of a pool have the same parameters: the first shows what they do
+	seen := map[string]bool{} // servers of a pool share parameters: one mutation of each suffices
 	for _, pos := range order {
 		for _, m := range lineMutations(cfg, b.Edits, pos, byLine[pos]) {
 			key := fmt.Sprint(m.parameter, m.Claims)
@@ -83,13 +83,13 @@ func Of(cfg model.Config, claims []plan.Claim) []Mutation {
 	return all
 }
 
-// serverChecks are the kinds of promises that the lines of a pool's servers make too.
+// serverChecks are the checks whose claims are also made by the lines of a pool's servers.
 var serverChecks = []plan.Check{
 	plan.CheckWeights, plan.CheckAlgorithm, plan.CheckSticky, plan.CheckBackup, plan.CheckPassive, plan.CheckActive,
 	plan.CheckConns, plan.CheckDrained,
 }
 
-// linesOf are the lines that make a promise.
+// linesOf returns the lines that make a claim.
 func linesOf(cfg model.Config, edits reading.Edits, claim plan.Claim) (lines []model.Pos) {
 	if !claim.Implicit && claim.Pos.Line > 0 {
 		lines = append(lines, claim.Pos)
@@ -107,7 +107,7 @@ func linesOf(cfg model.Config, edits reading.Edits, claim plan.Claim) (lines []m
 	return lines
 }
 
-// indentedBlock are the lines below one that are indented deeper.
+// indentedBlock returns the lines below a line that are indented deeper.
 func indentedBlock(files []model.File, pos model.Pos) []model.Pos {
 	var out []model.Pos
 	for _, f := range files {
@@ -123,7 +123,7 @@ func indentedBlock(files []model.File, pos model.Pos) []model.Pos {
 	return out
 }
 
-// lineMutations are those of one line.
+// lineMutations returns the mutations of one line.
 func lineMutations(cfg model.Config, edits reading.Edits, pos model.Pos, claims []plan.Claim) []Mutation {
 	line, ok := lineAt(cfg.Files, pos, edits.Inner)
 	if !ok {
@@ -162,7 +162,7 @@ func lineMutations(cfg model.Config, edits reading.Edits, pos model.Pos, claims 
 	return []Mutation{m}
 }
 
-// lineAt is a line without the blanks and the comment around it; where inner fits, that directive alone.
+// lineAt returns a line without blanks and comment; if inner matches, only that directive.
 func lineAt(files []model.File, pos model.Pos, inner *regexp.Regexp) (string, bool) {
 	for _, f := range files {
 		lines := strings.Split(string(f.Content), "\n")

@@ -12,7 +12,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// A block that stands in one line is changed inside.
+// A block on one line is changed inside.
 func TestMutationOfABlock(t *testing.T) {
 	text := "x\nlocation = /health { return 200 \"healthy\"; }\n"
 	files := []model.File{model.NewFile("f", []byte(text))}
@@ -21,7 +21,7 @@ func TestMutationOfABlock(t *testing.T) {
 	assert.Equal(t, "x\nlocation = /health { return 200 \"lbproof\"; }\n", string(m[0].Apply(files)[0].Content))
 }
 
-// A mutation changes its line and no other, and every built-in configuration has lines that promise something.
+// A mutation changes only its line, and every built-in configuration has lines that make claims.
 func TestMutationsOfEveryConfiguration(t *testing.T) {
 	for _, name := range lbconfigs.Names() {
 		cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")

@@ -8,7 +8,7 @@ import (
 
 func FuzzNginx(f *testing.F) { balancertest.Fuzz(f, "nginx", "nginx.conf") }
 
-// Each line that makes promises is changed so that it makes others.
+// Each line is changed so that it makes other claims.
 func TestEdits(t *testing.T) {
 	f := func(line string, want ...string) {
 		t.Helper()

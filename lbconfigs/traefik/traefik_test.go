@@ -10,7 +10,7 @@ func FuzzTraefik(f *testing.F) { balancertest.Fuzz(f, "traefik", "traefik.yaml")
 
 func FuzzTraefikTOML(f *testing.F) { balancertest.Fuzz(f, "traefik", "traefik.toml") }
 
-// Each line that makes promises is changed so that it makes others.
+// Each line is changed so that it makes other claims.
 func TestEdits(t *testing.T) {
 	f := func(line string, want ...string) {
 		t.Helper()

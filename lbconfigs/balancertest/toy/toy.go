@@ -1,6 +1,6 @@
-// Package toy reads the configurations of a balancer that does not exist: the smallest reader that there can be, to
-// begin another one with, and to show that nothing outside a balancer's folder has to know it. Tests add it to the
-// table of balancers; no program does.
+// Package toy reads the configurations of a balancer that does not exist. It is the smallest possible reader: a template
+// for others, and proof that nothing outside a balancer's folder needs to know it. Only tests add it to the table of
+// balancers.
 package toy
 
 import (
@@ -21,7 +21,7 @@ import (
 //go:embed builtin
 var builtin embed.FS
 
-// Balancer is the toy, as a table of balancers has it.
+// Balancer is the toy.
 var Balancer = reading.Balancer{
 	Name:      "toy",
 	Doc:       "toy.conf of a balancer that does not exist",
@@ -38,7 +38,7 @@ var Balancer = reading.Balancer{
 	BuiltIn: reading.SubFS(builtin, "builtin"),
 }
 
-// dialect is what the toy does that no line says.
+// dialect is the toy's behaviour that no line states.
 var dialect = model.Dialect{
 	Instances:       model.SharedInstance,
 	ForgetsOnReload: []model.Memory{model.RotationMemory},
@@ -58,16 +58,16 @@ func newSpec(cfg model.Config) plan.Spec {
 	return spec
 }
 
-// confDir is where the toy's files stand in its container.
+// confDir is the directory of the toy's files in its container.
 const confDir = "/etc/toy"
 
-// directives are the words that a line may begin with, each with what comes after it.
+// directives are the first words of lines, with their numbers of arguments.
 var directives = map[string]struct {
 	words int
 	read  func(cfg *model.Config, at model.Pos, words []string) error
 }{
 	"listen": {1, readListen}, // PORT
-	"pool":   {1, readPool},   // NAME: servers that take turns by their weights
+	"pool":   {1, readPool},   // NAME: weighted round robin
 	"server": {3, readServer}, // POOL HOST:PORT WEIGHT
 	"route":  {2, readRoute},  // PATH POOL
 	"answer": {3, readAnswer}, // PATH STATUS TEXT
@@ -98,14 +98,14 @@ func readLine(cfg *model.Config, at model.Pos, words []string) error {
 	}
 	directive, known := directives[words[0]]
 	if !known {
-		cfg.Unread = append(cfg.Unread, model.Unread{Pos: at, Text: words[0], Reason: "lbproof does not know this directive"})
+		cfg.Unread = append(cfg.Unread, model.Unread{Pos: at, Text: words[0], Reason: "unknown directive"})
 		return nil
 	}
 	if len(words) != 1+directive.words {
-		return fmt.Errorf("%s: %s has %d words after it, and not %d", at, words[0], directive.words, len(words)-1)
+		return fmt.Errorf("%s: %s: %d arguments instead of %d", at, words[0], len(words)-1, directive.words)
 	}
 	if words[0] != "listen" && len(cfg.Listeners) == 0 {
-		return fmt.Errorf("%s: %s before listen: say first where requests come in", at, words[0])
+		return fmt.Errorf("%s: %s before listen; put listen first", at, words[0])
 	}
 	return directive.read(cfg, at, words[1:])
 }
@@ -113,7 +113,7 @@ func readLine(cfg *model.Config, at model.Pos, words []string) error {
 func readListen(cfg *model.Config, at model.Pos, words []string) error {
 	port, err := strconv.Atoi(words[0])
 	if err != nil {
-		return fmt.Errorf("%s: %s is no port", at, words[0])
+		return fmt.Errorf("%s: %s is not a port", at, words[0])
 	}
 	cfg.Listeners = append(cfg.Listeners, model.Listener{Pos: at, Port: port})
 	return nil
@@ -128,15 +128,15 @@ func readPool(cfg *model.Config, at model.Pos, words []string) error {
 func readServer(cfg *model.Config, at model.Pos, words []string) error {
 	host, port, err := net.SplitHostPort(words[1])
 	if err != nil {
-		return fmt.Errorf("%s: %s is no HOST:PORT", at, words[1])
+		return fmt.Errorf("%s: %s is not HOST:PORT", at, words[1])
 	}
 	number, err := strconv.Atoi(port)
 	if err != nil {
-		return fmt.Errorf("%s: %s is no port", at, port)
+		return fmt.Errorf("%s: %s is not a port", at, port)
 	}
 	weight, err := strconv.Atoi(words[2])
 	if err != nil || weight < 1 {
-		return fmt.Errorf("%s: %s is no weight: 1 or more", at, words[2])
+		return fmt.Errorf("%s: %s is not a weight of 1 or more", at, words[2])
 	}
 	for i := range cfg.Pools {
 		if cfg.Pools[i].Name == words[0] {
@@ -144,7 +144,7 @@ func readServer(cfg *model.Config, at model.Pos, words []string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%s: there is no pool %s above", at, words[0])
+	return fmt.Errorf("%s: pool %s is not defined above", at, words[0])
 }
 
 func readRoute(cfg *model.Config, at model.Pos, words []string) error {
@@ -157,7 +157,7 @@ func readRoute(cfg *model.Config, at model.Pos, words []string) error {
 func readAnswer(cfg *model.Config, at model.Pos, words []string) error {
 	status, err := strconv.Atoi(words[1])
 	if err != nil {
-		return fmt.Errorf("%s: %s is no status", at, words[1])
+		return fmt.Errorf("%s: %s is not a status code", at, words[1])
 	}
 	answer := &model.StaticResponse{Pos: at, Code: status, Body: model.Literal(words[2])}
 	cfg.Routes = append(cfg.Routes, model.Route{
