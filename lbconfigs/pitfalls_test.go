@@ -11,35 +11,37 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
+
+	"github.com/lbproof/lbproof/internal/model"
 )
 
-// telling are the promises by which a pitfall shows where nothing is wrong with the configuration as such.
+// telling are the claims that reveal a pitfall in a configuration without problems.
 var telling = map[string][]string{
-	"all-out-at-once":         {"passive/api#a"},
-	"hash-not-consistent":     {"algorithm/sessions", "algorithm/clients"},
-	"leastconn-idle":          {"algorithm/api"},
-	"limit-counts-refused":    {"limits/#http_req_rate"},
-	"limit-empty-key":         {"limits/a#token", "limits/c#most"},
-	"limit-without-burst":     {"limits/#fast", "limits/login#slow"},
-	"names-looked-up-once":    {"resolve/api.internal:8080"},
-	"no-redispatch":           {"retries/"},
-	"one-failed-check":        {"active/api#a"},
-	"post-again":              {"retries/orders"},
-	"turns-per-worker":        {"weights/api", "conns/api#a", "passive/api#a"},
-	"weight-zero":             {"drained/stable#b"},
-	"cookie-that-pins-nobody": {"sticky/pinned"},
+	"all-servers-ejected":           {"passive/api#a"},
+	"hash-not-consistent":           {"algorithm/sessions", "algorithm/clients"},
+	"leastconn-when-idle":           {"algorithm/api"},
+	"limit-counts-refused-requests": {"limits/#http_req_rate"},
+	"limit-empty-key":               {"limits/a#token", "limits/c#most"},
+	"limit-without-burst":           {"limits/#fast", "limits/login#slow"},
+	"names-resolved-once":           {"resolve/api.internal:8080"},
+	"no-redispatch":                 {"retries/"},
+	"one-failed-health-check":       {"active/api#a"},
+	"post-executed-twice":           {"retries/orders"},
+	"state-per-worker":              {"weights/api", "conns/api#a", "passive/api#a"},
+	"weight-zero":                   {"drained/stable#b"},
+	"cookie-pins-no-client":         {"sticky/pinned"},
 }
 
-// docs/pitfalls.md shows what claims says of each; -update writes it.
+// docs/pitfalls.md shows what lbproof claims prints for each; -update writes it.
 func TestPitfallsPage(t *testing.T) {
 	files, err := filepath.Glob("testdata/pitfall-*.txtar")
 	require.NoError(t, err)
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Pitfalls
 
-%d mistakes that people make with nginx, HAProxy and Traefik, and how `+"`lbproof claims`"+` shows each of them, without Docker: as something that
-cannot work as it is written, or as a promise that is another one than they thought. `+"`lbproof test`"+` decides the promises on the real balancer.
-`+"`go test ./lbconfigs -run Pitfalls -update`"+` writes this page.
+%d common mistakes with nginx, HAProxy and Traefik, and how `+"`lbproof claims`"+` reports each, without Docker: as a
+problem, or as a claim that differs from what was intended. `+"`lbproof test`"+` tests the claims on the real balancer.
+This page is generated: `+"`go test ./lbconfigs -run Pitfalls -update`"+`.
 `, len(files))
 	for _, file := range files {
 		archive, err := txtar.ParseFile(file)
@@ -55,8 +57,8 @@ cannot work as it is written, or as a promise that is another one than they thou
 			fmt.Fprintf(&b, "\n`%s`\n```\n%s```\n", f.Name, f.Data)
 		}
 		shown := paragraphs(said, telling[name])
-		assert.NotEmpty(t, shown, "%s: nothing shows it: name a promise in telling", name)
-		fmt.Fprintf(&b, "\nlbproof says:\n```\n%s```\n", shown)
+		assert.NotEmpty(t, shown, "%s: nothing reveals it: add a claim to telling", name)
+		fmt.Fprintf(&b, "\nlbproof reports:\n```\n%s```\n", shown)
 	}
 	page := filepath.Join("..", "docs", "pitfalls.md")
 	if *update {
@@ -67,24 +69,24 @@ cannot work as it is written, or as a promise that is another one than they thou
 	assert.Equal(t, string(want), b.String())
 }
 
-// paragraphs are those about some promises, and all that cannot work.
+// paragraphs returns the paragraphs about some claims, and all problems.
 func paragraphs(said string, ids []string) string {
 	var b strings.Builder
-	keep, wrong := false, false
+	keep := false
 	for line := range strings.Lines(said) {
-		switch {
-		case strings.HasPrefix(line, "What cannot work"):
-			wrong = true
-			continue
-		case strings.TrimSpace(line) == "":
-			keep, wrong = false, false
-		case !strings.HasPrefix(line, " "):
-			_, id, _ := strings.Cut(strings.TrimSpace(line), ": ")
-			keep = wrong || slices.Contains(ids, id)
+		if !strings.HasPrefix(line, " ") {
+			_, what, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			keep = slices.Contains(ids, what) || isProblem(what)
 		}
-		if keep {
+		if keep && strings.TrimSpace(line) != "" {
 			b.WriteString(line)
 		}
 	}
 	return b.String()
+}
+
+// isProblem reports whether a paragraph is about a problem, whose effect it starts with.
+func isProblem(what string) bool {
+	effects := []model.Effect{model.Rejected, model.Dropped, model.Inert, model.Misleading}
+	return slices.ContainsFunc(effects, func(e model.Effect) bool { return strings.HasPrefix(what, string(e)) })
 }

@@ -403,11 +403,13 @@ func (r Route) Key() string {
 	}
 	switch {
 	case r.Exact:
-		key = strings.TrimSpace(key+" =") + " "
+		key += " = "
 	case r.Regex:
-		key = strings.TrimSpace(key+" ~") + " "
+		key += " ~ "
+	case r.Named:
+		key += " "
 	}
-	key += r.Path
+	key = strings.TrimSpace(key + r.Path)
 	if len(r.Conditions) > 0 {
 		key += " if " + strings.Join(Sources(r.Conditions), " and ")
 	}

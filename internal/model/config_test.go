@@ -69,6 +69,7 @@ func TestKeysIdentifyRoutes(t *testing.T) {
 	f("/", Route{Path: "/", Port: 80})
 	f("= /x", Route{Path: "/x", Exact: true, Port: 80})
 	f(":8080 ~ ^/x", Route{Path: "^/x", Regex: true, Port: 8080})
+	f(":8080 @spare", Route{Path: "@spare", Named: true, Port: 8080})
 	f("https://*/", Route{Path: "/", Port: 443, TLS: true})
 	f("https://*:8443 = /x", Route{Path: "/x", Exact: true, Port: 8443, TLS: true})
 	f("https://a.example:8443/api", Route{Path: "/api", Port: 8443, TLS: true, Hosts: []string{"a.example", "b.example"}})

@@ -32,7 +32,7 @@ func (k Key) String() string {
 	case k.Source != "":
 		return k.Source
 	case k.IsAddress() && k.Prefix > 0:
-		return fmt.Sprintf("the client address (IPv4: %s)", describePrefix(k.Prefix))
+		return fmt.Sprintf("the client address, its %s if IPv4", describePrefix(k.Prefix))
 	case k.IsAddress():
 		return "the client address"
 	case k.Variable == Host:

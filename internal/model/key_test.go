@@ -12,8 +12,8 @@ func TestKeysAsText(t *testing.T) {
 		"header X-Key":       {Variable: RequestHeader, Name: "X-Key"},
 		"the request host":   {Variable: Host},
 		"the client address": {Variable: ClientAddress},
-		"the client address (IPv4: first 3 octets)": {Variable: ClientAddress, Prefix: 24},
-		"the client address (IPv4: first 20 bits)":  {Variable: ClientAddress, Prefix: 20},
+		"the client address, its first 3 octets if IPv4": {Variable: ClientAddress, Prefix: 24},
+		"the client address, its first 20 bits if IPv4":  {Variable: ClientAddress, Prefix: 20},
 		"cookie id":       {Variable: Cookie, Name: "id"},
 		"the server name": {Variable: ServerName},
 	} {

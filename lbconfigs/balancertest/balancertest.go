@@ -1,4 +1,4 @@
-// Package balancertest is what the tests of balancers share: a fuzz function for readers, and an assertion on mutations.
+// Package balancertest is what the tests of balancers share: a fuzz function for readers and an assertion on mutations.
 // It is linked into tests only. Tests of a single balancer are in its folder.
 package balancertest
 

@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,8 +20,8 @@ func (r *reader) finishRoute(hr pendingRoute) error {
 	if !ok {
 		r.problem(model.Problem{
 			Pos: route.PoolPos, Effect: model.Rejected,
-			Text:    fmt.Sprintf("backend %s is not defined%s", hr.backend, r.suggestBackend(hr.backend)),
-			Instead: fmt.Sprintf("backend %s with its servers, or the name of an existing backend", hr.backend),
+			Text:    fmt.Sprintf("backend %s is not defined%s", cmp.Or(hr.backend, `""`), r.suggestBackend(hr.backend)),
+			Instead: fmt.Sprintf("backend %s with its servers, or the name of an existing backend", cmp.Or(hr.backend, "NAME")),
 		})
 		return nil
 	}

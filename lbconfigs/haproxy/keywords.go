@@ -152,7 +152,8 @@ func (r *reader) unread(l statement, reason string) {
 // unknownKeyword reports a keyword that HAProxy does not have, and lists its line.
 func (r *reader) unknownKeyword(l statement, word string, known []string) {
 	p := model.Problem{
-		Pos: l.pos, Effect: model.Rejected, Text: word + ": unknown keyword in HAProxy 2.6", Instead: replacedKeywords[word],
+		Pos: l.pos, Effect: model.Rejected, Instead: replacedKeywords[word],
+		Text: strings.TrimSpace(word) + ": unknown keyword in HAProxy 2.6",
 	}
 	if p.Instead == "" {
 		p.Text += reading.DidYouMean(word, known)
