@@ -75,8 +75,8 @@ func paragraphs(said string, ids []string) string {
 	keep := false
 	for line := range strings.Lines(said) {
 		if !strings.HasPrefix(line, " ") {
-			_, what, _ := strings.Cut(strings.TrimSpace(line), ": ")
-			keep = slices.Contains(ids, what) || isProblem(what)
+			_, id, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			keep = slices.Contains(ids, id) || isProblem(line)
 		}
 		if keep && strings.TrimSpace(line) != "" {
 			b.WriteString(line)
@@ -85,8 +85,8 @@ func paragraphs(said string, ids []string) string {
 	return b.String()
 }
 
-// isProblem reports whether a paragraph is about a problem, whose effect it starts with.
-func isProblem(what string) bool {
+// isProblem reports whether a line is the first one about a problem, which contains its effect.
+func isProblem(line string) bool {
 	effects := []model.Effect{model.Rejected, model.Dropped, model.Inert, model.Misleading}
-	return slices.ContainsFunc(effects, func(e model.Effect) bool { return strings.HasPrefix(what, string(e)) })
+	return slices.ContainsFunc(effects, func(e model.Effect) bool { return strings.Contains(line, string(e)+":") })
 }

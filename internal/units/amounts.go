@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Bytes prints a size in the largest binary unit, with the number of bytes beside it: 1 MiB (1,048,576 B), 500 B.
+// Bytes formats a size in the largest binary unit, followed by the number of bytes: 1 MiB (1,048,576 B), 500 B.
 func Bytes(n int64) string {
 	exact := Number(int(n)) + " B"
 	if n < 1<<10 {
@@ -22,7 +22,7 @@ func Bytes(n int64) string {
 	return Decimal(size) + " " + unit + " (" + exact + ")"
 }
 
-// Decimal prints a number with three digits after the point at most and without an exponent: 0.5, 1,048,576.
+// Decimal formats a number with at most three decimals and without an exponent: 0.5, 1,048,576.
 func Decimal(x float64) string {
 	whole, part := math.Modf(math.Round(x*1000) / 1000)
 	text := Number(int(whole))

@@ -1,6 +1,7 @@
 package units
 
 import (
+	"math"
 	"strings"
 	"time"
 )
@@ -34,7 +35,7 @@ func Duration(d time.Duration) string {
 		if !suits(d, u.size) {
 			continue
 		}
-		value := Decimal(float64(d) / float64(u.size))
+		value := significant(float64(d) / float64(u.size))
 		switch {
 		case d%time.Second == 0 && u.size == time.Second:
 			value = Number(int(d / time.Second))
@@ -47,6 +48,13 @@ func Duration(d time.Duration) string {
 		return value + " " + u.name
 	}
 	return "0 s"
+}
+
+// significant formats a number of 1 or more with three significant digits.
+func significant(x float64) string {
+	digits := 2 - int(math.Log10(x))
+	scale := math.Pow10(digits)
+	return Decimal(math.Round(x*scale) / scale)
 }
 
 // suits reports whether a duration is given in a unit: the largest in which it is whole or a half, or of what is no
