@@ -57,6 +57,7 @@ var dialect = model.Dialect{
 	Instances:       model.SharedInstance,
 	ForgetsOnReload: []model.Memory{model.FailureMemory, model.RotationMemory, model.SessionMemory},
 	Process:         model.Process{Title: "haproxy", ReloadSignal: "USR2", MasterArgs: []string{"-W"}},
+	Advice:          advice,
 	Log: model.LogPatterns{
 		Warning: `\[(ALERT|WARNING)\]`, NoServer: "is DOWN, reason|has no server available",
 	},

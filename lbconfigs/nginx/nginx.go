@@ -40,6 +40,7 @@ var dialect = model.Dialect{
 	PinsConnections: true,
 	ForgetsOnReload: []model.Memory{model.FailureMemory, model.RotationMemory},
 	Process:         model.Process{Title: "nginx: worker process", Master: true, ReloadSignal: "HUP"},
+	Advice:          advice,
 	Log: model.LogPatterns{
 		Warning:       `\[(emerg|alert|crit|error|warn)\]`,
 		Prefix:        `^[0-9/: -]+(\[[a-z]+\]) [0-9]+#[0-9]+: (\*[0-9]+ )?`,

@@ -43,6 +43,7 @@ var dialect = model.Dialect{
 	Instances:       model.SharedInstance,
 	ForgetsOnReload: []model.Memory{model.FailureMemory, model.RotationMemory},
 	Process:         model.Process{Title: "traefik"},
+	Advice:          advice,
 	Log:             model.LogPatterns{Warning: `\bERR\b|\bWRN\b|\bFTL\b|level=(error|warning|fatal)|command \w+ error`},
 }
 
