@@ -59,7 +59,7 @@ var rooms = map[string]room{
 	"lbconfigs/reading": acts("internal/model", "internal/plan", "internal/source", "internal/units"),
 	"lbconfigs/nginx":   acts("internal/model", "internal/plan", "internal/units", "lbconfigs/reading"),
 	"lbconfigs/haproxy": acts("internal/model", "internal/plan", "internal/units", "lbconfigs/reading"),
-	"lbconfigs/traefik": acts("internal/model", "internal/plan", "internal/units", "lbconfigs/reading"),
+	"lbconfigs/traefik": acts("internal/model", "internal/plan", "lbconfigs/reading"),
 	// A Config and its claims in, changed files out.
 	"lbconfigs/mutations": acts("internal/model", "internal/plan", "lbconfigs", "lbconfigs/reading"),
 	// What the tests of balancers share; no program imports it.

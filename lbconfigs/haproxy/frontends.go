@@ -134,7 +134,7 @@ func controlConditions(condition []string) []model.Condition {
 
 func (r *reader) frontendTimeouts(s section, base *model.Route) {
 	for _, t := range []struct{ word, what, then string }{
-		{"client", model.ClientTimeout, "the connection is closed (408 if nothing was sent)"},
+		{"client", model.ClientTimeout, "the connection is closed, with 408 if nothing was sent"},
 		{"http-request", model.HeaderTimeout, "408"},
 		{"http-keep-alive", model.IdleTimeout, "the connection is closed"},
 	} {
