@@ -202,7 +202,7 @@ func (s *Scenario) OverrideDuration(d time.Duration) error {
 	}
 	if !changed || d < 0 {
 		return fmt.Errorf("--for %s: the scenario %s has no timed phase; use one that has, e.g. soak or ramp",
-			units.Duration(d), s.Name)
+			units.Notation(d), s.Name)
 	}
 	return nil
 }

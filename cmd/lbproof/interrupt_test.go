@@ -129,6 +129,6 @@ func TestNothingIsReadThatCouldWaitForEver(t *testing.T) {
 	} {
 		cmd, _, stderr := begin(t, args...)
 		assert.Equal(t, exitUsage, ends(t, cmd), args)
-		assert.Regexp(t, "it is a (named pipe|device): name a regular file", stderr.String(), args)
+		assert.Regexp(t, "is a (named pipe|device); name a regular file", stderr.String(), args)
 	}
 }

@@ -169,7 +169,7 @@ func TestRefusedFolders(t *testing.T) {
 		m.Files[slices.IndexFunc(m.Files, func(b fileEntry) bool { return b.Name == hitsFile })].Rows--
 		resealed(t, dir, m, hitsFile)
 	})
-	f("hits.parquet: it is a named pipe: name a regular file", func(t *testing.T, dir string) { // whose reader would wait forever
+	f("hits.parquet: is a named pipe; name a regular file", func(t *testing.T, dir string) { // whose reader would wait forever
 		name := filepath.Join(dir, hitsFile)
 		info, err := os.Stat(name)
 		require.NoError(t, err)

@@ -190,7 +190,7 @@ func (r Reader) configuration(name string) (plan.Plan, error) {
 func (r Reader) design(name string) (plan.Plan, error) {
 	if r.PhaseDuration != 0 {
 		return plan.Plan{}, fmt.Errorf("--for %s: needs a scenario; add --scenario (e.g. --scenario soak)",
-			units.Duration(r.PhaseDuration))
+			units.Notation(r.PhaseDuration))
 	}
 	cfg, specs, err := r.ConfigAndNodes(name)
 	if err != nil {

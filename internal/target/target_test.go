@@ -59,7 +59,7 @@ func TestHostilePlans(t *testing.T) {
 	f(`"alpha": 0.001,`, `"alpha": "0.001",`, `plan.json:4: alpha: got a JSON string, want float64`)
 	f(`"alpha": 0.001,`, `"alpha": 0.001`, `plan.json:5: invalid JSON: invalid character`)
 	f(`"schema": "lbproof.plan/3"`, `"schema": "lbproof.plan/0"`, `plan.json: schema "lbproof.plan/0" is not supported (want lbproof.plan/3)`)
-	f(`"alpha": 0.001,`, `"alpha": 0.001,`+strings.Repeat(" ", plan.MaxPlanSize), `read plan plan.json: the file has more than 64 MiB`)
+	f(`"alpha": 0.001,`, `"alpha": 0.001,`+strings.Repeat(" ", plan.MaxPlanSize), `read plan plan.json: larger than 64 MiB`)
 }
 
 // Flags that do not apply to the argument, and arguments that name nothing, are rejected.

@@ -72,6 +72,18 @@ func suits(d, unit time.Duration) bool {
 	return isHalf || d%time.Second != 0
 }
 
+// Notation returns a duration as flags and scenarios write it: 10m, 1h30m, 500ms.
+func Notation(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
 // DurationRange formats the durations from one to another: 30–31 s, 500 ms–1 s; one alone if both are equal.
 func DurationRange(least, most time.Duration) string {
 	from, to := Duration(least), Duration(most)

@@ -46,6 +46,14 @@ func TestDurations(t *testing.T) {
 	}
 }
 
+func TestNotation(t *testing.T) {
+	for want, d := range map[string]time.Duration{
+		"10m": 10 * time.Minute, "8h": 8 * time.Hour, "1h30m": 90 * time.Minute, "500ms": 500 * time.Millisecond,
+	} {
+		assert.Equal(t, want, Notation(d))
+	}
+}
+
 func TestDurationRanges(t *testing.T) {
 	f := func(want string, least, most time.Duration) {
 		t.Helper()

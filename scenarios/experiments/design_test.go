@@ -106,8 +106,8 @@ func TestDesignOrdersItsPhases(t *testing.T) {
 	}, phaseNames(designed(t, "nginx/algorithms")))
 	planned := designed(t, "nginx/limits")
 	assert.Equal(t, []string{
-		"probes", "rotation", "overload by address 30/s for 3s", "overload by address 60/s for 3s", "overload tokens", "overload downloads: servers slow down",
-		"overload downloads", "overload downloads: servers recover", "reload by address 30/s for 3s", "reload tokens", "reload reload/nginx", "single requests", "outages: reset failure counts", "outages", "address changes", "timeouts", "failures: reset failure counts", "failures",
+		"probes", "rotation", "overload by address 30/s for 3 s", "overload by address 60/s for 3 s", "overload tokens", "overload downloads: servers slow down",
+		"overload downloads", "overload downloads: servers recover", "reload by address 30/s for 3 s", "reload tokens", "reload reload/nginx", "single requests", "outages: reset failure counts", "outages", "address changes", "timeouts", "failures: reset failure counts", "failures",
 	}, phaseNames(planned))
 	require.Greater(t, len(planned.Events), 5, "including outages")
 	for _, e := range planned.Events {

@@ -35,7 +35,7 @@ func TestRedirectsOfOnePath(t *testing.T) {
 	a := probesFor(t, Redirects, configOf(model.Route{
 		Path: "/old", Exact: true, Hosts: []string{"shop.example"},
 		Redirect: &model.Redirect{Pos: testPos, Code: 302, To: model.Literal("/new")},
-	}), "redirects/http://shop.example= /old", 2)
+	}), "redirects/http://shop.example = /old", 2)
 	moved := a.find(t, "path and query are kept", "GET http://shop.example:80/old?a=1&b=2")
 	moved(history.Hit{Code: 302, Header: encodeHeader("Location", "/new")}, "")
 	moved(history.Hit{Code: 404}, "answered 404 by the balancer instead of 302")

@@ -39,5 +39,5 @@ func TestReadTimeoutUsesFewestAttempts(t *testing.T) {
 
 	cfg.Routes = cfg.Routes[:1]
 	_, untestable = timeoutProbes(cfg, claim)
-	assert.Equal(t, "needs 4 attempts of 50s; lbproof waits at most 1m20s", untestable)
+	assert.Equal(t, "needs 4 attempts of 50 s; lbproof waits at most 80 s", untestable)
 }

@@ -47,7 +47,7 @@ func TestJudgeAnswered(t *testing.T) {
 	f("request 1 (GET /a) was answered 404 by b", "", func(_ *history.History, hits []history.Hit) { hits[0].Code = 404 })
 	f("", "", func(_ *history.History, hits []history.Hit) { hits[1].Code = 404 }) // a probe of a path that the backend may not know
 	f("request 2 (GET /b) was answered 200, but by no backend", "", func(_ *history.History, hits []history.Hit) { hits[1].Server = "" })
-	f("request 3 (GET /a) failed: closed after 1ms", "", func(_ *history.History, hits []history.Hit) { hits[2].Err = "closed" })
+	f("request 3 (GET /a) failed: closed after 1 ms", "", func(_ *history.History, hits []history.Hit) { hits[2].Err = "closed" })
 	f("", "1 request not counted: the load generator could not send", func(_ *history.History, hits []history.Hit) {
 		hits[0].Err = history.Tester
 	})
