@@ -7,14 +7,14 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// hasUserList says whether a list of users decides which of a route's requests pass.
+// hasUserList reports whether a list of users decides which requests to a route pass.
 func hasUserList(r model.Route) bool { return r.Auth != nil && r.Auth.Kind == model.AuthUsers }
 
-// isAllowed says whether the first rule that fits lets an address in; where none fits, it is.
+// isAllowed reports whether the first matching rule allows an address; without a match it is allowed.
 func isAllowed(rules []model.Access, from netip.Addr) bool {
 	for _, a := range rules {
 		network, err := netip.ParsePrefix(a.Clients)
-		if addr, alone := netip.ParseAddr(a.Clients); alone == nil && err != nil {
+		if addr, addrErr := netip.ParseAddr(a.Clients); addrErr == nil && err != nil {
 			network, err = addr.Prefix(addr.BitLen())
 		}
 		if a.Clients == "all" || err == nil && network.Contains(from) {
@@ -24,7 +24,7 @@ func isAllowed(rules []model.Access, from netip.Addr) bool {
 	return true
 }
 
-// allowedAddress is an address of the balancer's own host that is let in.
+// allowedAddress finds an address of the balancer's own host that the rules allow.
 func allowedAddress(rules []model.Access) (from string, ok bool) {
 	all := []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
 	for _, a := range rules {
@@ -42,7 +42,7 @@ func allowedAddress(rules []model.Access) (from string, ok bool) {
 	return "", false
 }
 
-// LastAddress is the last address of a network but one: hardly anybody else's.
+// LastAddress returns the second-to-last address of a network, which is unlikely to be in use.
 func LastAddress(network netip.Prefix) netip.Addr {
 	b := network.Masked().Addr().As4()
 	host := uint32(1)<<(32-network.Bits()) - 1
@@ -55,13 +55,13 @@ func LastAddress(network netip.Prefix) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// IsOpaque says whether something that lbproof cannot read decides on the route's requests.
+// IsOpaque reports whether something that lbproof cannot read decides which requests to a route pass.
 func IsOpaque(r model.Route) bool {
 	return r.MayRefuse && len(r.Limits)+len(r.Access)+len(r.Rules) == 0 && r.Auth == nil
 }
 
-// NeedsCredentials says whether a program or a list of users decides which of a route's requests pass, and nothing that
-// lbproof could meet.
+// NeedsCredentials reports whether requests to a route pass only with credentials that lbproof does not have: a program
+// or a list of users decides.
 func NeedsCredentials(r model.Route) bool {
 	if hasUserList(r) {
 		r.Auth = nil
@@ -69,10 +69,10 @@ func NeedsCredentials(r model.Route) bool {
 	return IsOpaque(r)
 }
 
-// CredentialsHint says how what is shut is opened.
-const CredentialsHint = "something that lbproof cannot read decides which requests pass; --header gives them what it asks for"
+// CredentialsHint tells the user how to pass a route that needs credentials.
+const CredentialsHint = "something that lbproof cannot read controls access; set --header to send credentials"
 
-// AssumeCredentials are routes as they are for requests that something lets through which lbproof cannot read.
+// AssumeCredentials returns the routes as requests with the required credentials see them.
 func AssumeCredentials(routes []model.Route) []model.Route {
 	routes = slices.Clone(routes)
 	for i, r := range routes {

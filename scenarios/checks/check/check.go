@@ -8,36 +8,36 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Check is one kind of promise.
+// Check is one kind of claim.
 type Check struct {
 	Name plan.Check
-	Doc  string // what is promised
-	Law  string // what an honest run keeps to, and so what refutes
-	// Claims lists the promises of this kind that a configuration makes.
+	Doc  string // what the configuration claims
+	Law  string // what holds in the run of a correct balancer; a violation refutes the claim
+	// Claims lists the claims of this kind that a configuration makes.
 	Claims func(model.Config) []plan.Claim
-	// ExtraRequests are requests that judging the claim needs and that a scenario may not send; nil where any traffic will do.
+	// ExtraRequests lists requests that the claim needs and that a scenario may not send; nil: any traffic will do.
 	ExtraRequests func(model.Config, plan.Claim) []plan.Request
-	// Requirements are traffic that shows whether the claim holds, where lbproof designs the experiments; nil where Probes
-	// will do.
+	// Requirements lists the traffic and outages that decide the claim when lbproof designs the phases; nil:
+	// ExtraRequests or Probes will do.
 	Requirements func(model.Config, plan.Claim, DesignParams) []Requirement
-	// Probes are single requests and what is to come of each, where that is all there is to judge; cannot says why
-	// no run could ask them. A check with questions needs no Trials and no Judge.
-	Probes func(model.Config, plan.Claim) (asked []Probe, cannot string)
-	// SharedKind is a kind of questions that take too long for what they tell of the claim: they are asked where another
-	// check asks some of the kind.
+	// Probes lists single requests with their expected responses, for claims that need no other evidence; cannot is
+	// the reason why no run can send them. A check with Probes needs neither Requirements nor Judge.
+	Probes func(model.Config, plan.Claim) (probes []Probe, cannot string)
+	// SharedKind is a kind of probes too slow to be sent for this check alone: they are sent only in phases that another
+	// check needs.
 	SharedKind plan.PhaseKind
-	// ObservedHeaders lists the request headers that backends must keep for its claims to be judged; nil: none.
+	// ObservedHeaders lists the request headers that backends must record for its claims; nil: none.
 	ObservedHeaders func(model.Config) []string
-	// Evidence is what Judge takes from a history beside the hits and arrivals of clients' own requests.
+	// Evidence tells which parts of a history Judge needs besides the hits and arrivals of the clients' own requests.
 	Evidence Evidence
-	// Judge weighs the evidence that a history holds on one claim; nil where there is no experiment yet.
+	// Judge evaluates the evidence on one claim; nil: the claim cannot be tested yet, or its Probes decide it.
 	Judge func(plan.Claim, history.History) Finding
 }
 
-// CanJudge says whether there is an experiment for its claims.
+// CanJudge reports whether lbproof can test claims of this kind.
 func (c Check) CanJudge() bool { return c.Judge != nil || c.Probes != nil }
 
-// ProbesIn are its questions without those that a plan does not ask because nothing else needs their kind.
+// ProbesIn returns the check's probes without those of SharedKind that a plan does not send.
 func (c Check) ProbesIn(p plan.Plan) probeFunc {
 	sent := func(q Probe) bool {
 		key := requestKey(WithHeader(q.Request, p.ProbeHeader))
@@ -46,11 +46,11 @@ func (c Check) ProbesIn(p plan.Plan) probeFunc {
 			return l.Engine == plan.Prober && slices.ContainsFunc(l.Requests, same)
 		})
 	}
-	return func(cfg model.Config, claim plan.Claim) (asked []Probe, cannot string) {
-		asked, cannot = c.Probes(cfg, claim)
-		return slices.DeleteFunc(asked, func(q Probe) bool { return q.Kind == c.SharedKind && !sent(q) }), cannot
+	return func(cfg model.Config, claim plan.Claim) (probes []Probe, cannot string) {
+		probes, cannot = c.Probes(cfg, claim)
+		return slices.DeleteFunc(probes, func(q Probe) bool { return q.Kind == c.SharedKind && !sent(q) }), cannot
 	}
 }
 
-// NoExperiment is what is said of a claim that no check can judge yet.
-const NoExperiment = "no experiment yet"
+// NoExperiment is the reason for a claim that lbproof cannot test yet.
+const NoExperiment = "lbproof cannot test this yet"

@@ -9,22 +9,22 @@ import (
 	"github.com/lbproof/lbproof/internal/units"
 )
 
-// Group is one promise with the routes that share it: what an outer block says for several locations is one promise.
+// Group is one setting with the routes that share it: a directive in an outer block is one claim about many locations.
 type Group[T any] struct {
 	What   T
 	Routes []model.Route
 }
 
-// GroupRoutes collects what pick finds on the routes by the line that it stands in. An implicit promise has no line
-// of its own: those of all routes are one.
+// GroupRoutes groups the settings that pick returns for each route by key, usually their line in the configuration.
+// Defaults have no line, so that the default of all routes is one group.
 func GroupRoutes[T any](cfg model.Config, pick func(model.Route) []T, key func(T) string) []Group[T] {
 	var out []Group[T]
 	at := map[string]int{}
 	for _, r := range cfg.Routes {
 		for _, what := range pick(r) {
 			k := key(what)
-			i, known := at[k]
-			if !known {
+			i, exists := at[k]
+			if !exists {
 				i = len(out)
 				at[k] = i
 				out = append(out, Group[T]{What: what})
@@ -35,10 +35,10 @@ func GroupRoutes[T any](cfg model.Config, pick func(model.Route) []T, key func(T
 	return out
 }
 
-// Subject is the key of the first route.
+// Subject returns the key of the first route.
 func (g Group[T]) Subject() string { return g.Routes[0].Key() }
 
-// Paths names the routes, as "/a, /b and 3 more".
+// Paths lists the routes, such as "/a, /b and 3 more".
 func (g Group[T]) Paths() string {
 	const most = 3
 	var keys []string
@@ -55,7 +55,7 @@ func (g Group[T]) Paths() string {
 	return units.Join(keys)
 }
 
-// ClaimID makes a claim's id of its check, its subject and what tells it from others about the same subject.
+// ClaimID builds the id of a claim; detail distinguishes it from other claims about the same subject.
 func ClaimID(kind plan.Check, subject, detail string) string {
 	name := string(kind) + subject
 	if !strings.HasPrefix(subject, "/") {
@@ -67,12 +67,12 @@ func ClaimID(kind plan.Check, subject, detail string) string {
 	return name
 }
 
-// NewClaim is a promise of a kind about a subject; detail tells it from others about the same one.
+// NewClaim returns a claim about a subject; detail distinguishes it from other claims about the same subject.
 func NewClaim(kind plan.Check, subject, detail string, pos model.Pos, text string) plan.Claim {
 	return plan.Claim{ID: ClaimID(kind, subject, detail), Check: kind, Subject: subject, Detail: detail, Pos: pos, Text: text}
 }
 
-// EachRoute collects the claims that f makes of routes.
+// EachRoute collects the claims that f returns for each route.
 func EachRoute(routes []model.Route, f func(model.Route) []plan.Claim) []plan.Claim {
 	var claims []plan.Claim
 	for _, r := range routes {
@@ -81,7 +81,7 @@ func EachRoute(routes []model.Route, f func(model.Route) []plan.Claim) []plan.Cl
 	return claims
 }
 
-// DistinctIDs numbers the claims whose ids would be the same otherwise.
+// DistinctIDs appends ~2, ~3, … to the ids of claims that would have the same id.
 func DistinctIDs(claims []plan.Claim) []plan.Claim {
 	seen := map[string]int{}
 	for i, c := range claims {

@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-func TestMeetAndMiss(t *testing.T) {
+func TestSatisfyAndViolate(t *testing.T) {
 	beta := model.Term{Variable: model.RequestHeader, Name: "X-Beta", Op: model.OpEquals, Value: "true"}
 	post := model.Term{Variable: model.Method, Op: model.OpEquals, Value: "POST"}
 	get := model.Term{Variable: model.Method, Op: model.OpEquals, Value: "GET"}

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -12,17 +13,17 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// HealTime is how long after a fault requests may still meet its effects.
+// HealTime is how long the effects of a fault may outlast it.
 const HealTime = 15 * time.Second
 
-// IsDuringFault says whether a fault was in force, or only just healed, while a hit was under way.
+// IsDuringFault reports whether a hit was in flight during a fault or within HealTime after it.
 func IsDuringFault(h history.History, hit history.Hit) bool {
 	return slices.ContainsFunc(h.Env.Faults, func(m history.FaultWindow) bool {
 		return hit.Done >= m.RequestedAt && hit.Sent <= m.EndsBy+HealTime
 	})
 }
 
-// ResponderOf answered a hit.
+// ResponderOf names who answered a hit.
 func ResponderOf(hit history.Hit) string {
 	switch {
 	case hit.Err != "":
@@ -33,27 +34,42 @@ func ResponderOf(hit history.Hit) string {
 	return hit.Server
 }
 
-// Evidence is what a check takes from a history. The zero value: hits and arrivals of clients' own requests.
+// errorTexts describe why a hit got no response; other errors describe themselves.
+var errorTexts = map[history.Err]string{
+	history.Refused: "connection refused", history.Reset: "connection reset", history.Closed: "connection closed",
+	history.Truncated: "truncated response", history.Malformed: "malformed response", history.DNS: "DNS failure",
+	history.HandshakeFailed: "TLS handshake failed",
+}
+
+// OutcomeOf formats the outcome of a hit for the client: a status or an error.
+func OutcomeOf(hit history.Hit) string {
+	if hit.Err == "" {
+		return fmt.Sprintf("status %d", hit.Code)
+	}
+	return cmp.Or(errorTexts[hit.Err], string(hit.Err))
+}
+
+// Evidence selects what a check reads from a history. Zero value: hits and arrivals of the clients' own requests.
 type Evidence struct {
-	// Subrequests reports whether what the balancer asks backends on its own account counts too; nil: it does not.
+	// Subrequests reports whether the balancer's own subrequests to backends count as well; nil: they do not.
 	Subrequests func(model.Config, plan.Claim) bool
 	// Copies: mirrored arrivals count.
 	Copies bool
-	// MatchedArrivals: the check needs to know whose each arrival is, and so decides nothing where the balancer sends a client's
-	// id on its own account.
+	// MatchedArrivals: the check matches arrivals to client requests, and so decides nothing if the balancer's own
+	// subrequests carry a client's request ID.
 	MatchedArrivals bool
-	// FailedAttempts reports whether failed attempts, which carry no id, must be told apart too; noted: every request says
-	// what it is for. nil: the check counts no attempts.
+	// FailedAttempts reports whether failed attempts, which carry no request ID, must be matched as well; noted: all
+	// requests name their purpose. nil: the check does not count attempts.
 	FailedAttempts func(cfg model.Config, claim plan.Claim, noted bool) bool
-	// Undisturbed: an attempt that failed unexplained makes a counter-example undecided.
+	// Undisturbed: counter-examples do not count if the balancer's log reports a failed attempt that no fault caused.
 	Undisturbed bool
 }
 
-// Always is the evidence of a check that takes it for every claim.
+// Always selects the evidence for every claim.
 func Always(model.Config, plan.Claim) bool { return true }
 
-// WhyAmbiguous says why arrivals do not tell what became of a client's request: where the balancer asks backends on its own
-// account (a mirror, or whether a request may pass), it does so with the client's headers, the id among them.
+// WhyAmbiguous explains why arrivals cannot be matched to client requests, or returns "": subrequests of the balancer
+// (mirroring, authentication) carry the headers of the client, including the request ID.
 func (e Evidence) WhyAmbiguous(p plan.Plan, claim plan.Claim) string {
 	cfg, noted := p.Config, true
 	for _, l := range p.Phases {
@@ -79,33 +95,33 @@ func (e Evidence) WhyAmbiguous(p plan.Plan, claim plan.Claim) string {
 			pos = r.Mirrors[0].Pos
 		}
 		if pos.File != "" && (claim.Subject == r.Key() || slices.Contains(pools, claim.Subject)) {
-			return pos.String() + ": the balancer asks backends with the client's id on its own account too, " +
-				"and lbproof cannot tell those requests apart yet"
+			return pos.String() + ": the balancer also sends its own subrequests with the client's request ID, " +
+				"and lbproof cannot distinguish them"
 		}
 	}
 	return ""
 }
 
-// WhyLedgerIncomplete says which backends' ledgers have rows missing; empty where none has.
+// WhyLedgerIncomplete names the backends whose ledgers have missing rows, or returns "".
 func WhyLedgerIncomplete(h history.History) string {
 	if len(h.Env.LedgerGaps) == 0 {
 		return ""
 	}
-	return "the backends' ledger is not whole: " + strings.Join(h.Env.LedgerGaps, "; ")
+	return "incomplete ledger of the backends: " + strings.Join(h.Env.LedgerGaps, "; ")
 }
 
-// WhyNodeExited says which container was gone before the traffic ended; empty where none was. What failed then may be the
-// environment's doing.
+// WhyNodeExited names the container that exited before the traffic ended, or returns "": failures after that may be
+// caused by the environment.
 func WhyNodeExited(h history.History) string {
 	for _, n := range h.Env.Nodes {
 		if n.Exit != "" {
-			return fmt.Sprintf("%s ended before the traffic did, with %s", n.Name, n.Exit)
+			return fmt.Sprintf("%s exited before the end of the traffic: %s", n.Name, n.Exit)
 		}
 	}
 	return ""
 }
 
-// MatchLog are the lines of the balancer's log that fit one of its Dialect's forms.
+// MatchLog returns the lines of the balancer's log that match one of the expressions of its Dialect.
 func MatchLog(h history.History, form string) []history.LogEntry {
 	expression, err := regexp.Compile(form)
 	if form == "" || err != nil {
@@ -120,5 +136,5 @@ func MatchLog(h history.History, form string) []history.LogEntry {
 	return lines
 }
 
-// IdempotentMethods are the methods that a proxy may send again by itself (RFC 9110, section 9.2.2).
+// IdempotentMethods are the methods that a proxy may retry by itself (RFC 9110, section 9.2.2).
 var IdempotentMethods = []string{"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"}

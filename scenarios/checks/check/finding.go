@@ -8,29 +8,30 @@ import (
 	"github.com/lbproof/lbproof/internal/units"
 )
 
-// MinFailureRatio is the ratio of wrong requests that a claim about every request must be able to show.
+// MinFailureRatio is the smallest share of wrong requests that a claim about every request must detect.
 const MinFailureRatio = 0.01
 
-// RequestsNeeded is how many requests a claim about every request needs.
+// RequestsNeeded returns how many requests a claim about every request needs.
 func RequestsNeeded(h history.History) int {
 	return stats.SamplesToDetect(MinFailureRatio, 1-h.Plan.Beta)
 }
 
-// RequestPower says what n requests without a counter-example have shown.
+// RequestPower describes which failure rate n requests without a counter-example rule out.
 func RequestPower(n int, h history.History) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("would have caught a failure of %s of requests with probability %g",
+	return fmt.Sprintf("detects failures of %s of requests (power %g)",
 		units.Percent(stats.DetectableShare(n, 1-h.Plan.Beta)), 1-h.Plan.Beta)
 }
 
-// Examples keeps the first few contradictions, and counts all.
+// Examples counts all counter-examples and keeps the first few.
 type Examples struct {
 	first []string
 	Total int
 }
 
+// MaxExamples is how many counter-examples a report shows.
 const MaxExamples = 5
 
 func (e *Examples) Add(format string, args ...any) {
@@ -39,7 +40,7 @@ func (e *Examples) Add(format string, args ...any) {
 	}
 }
 
-// List ends with the number of contradictions that it leaves out.
+// List returns the examples, followed by the number of those left out.
 func (e *Examples) List() []string {
 	if e.Total > len(e.first) {
 		return append(e.first, fmt.Sprintf("and %s more", units.Number(e.Total-len(e.first))))
@@ -49,17 +50,17 @@ func (e *Examples) List() []string {
 
 // Finding is the evidence on one claim.
 type Finding struct {
-	N               int     // observations that bear on the claim
-	Need            int     // observations that make an Upheld worth its name
-	P               float64 // p-value, read only where Tested
+	N               int     // relevant observations
+	Need            int     // observations needed to uphold the claim
+	P               float64 // p-value; valid if Tested
 	Tested          bool
-	AnytimeValid    bool     // P holds however few observations there are
-	CounterExamples []string // observations that contradict the claim whatever the chance
-	Inconclusive    string   // why the law does not apply to this run
-	Untestable      string   // why no run of this harness can decide it
-	Test            string   // the law used
+	AnytimeValid    bool     // P is valid for any number of observations
+	CounterExamples []string // observations that contradict the claim, regardless of chance
+	Inconclusive    string   // why this run cannot decide the claim; empty: it can
+	Untestable      string   // why no run of lbproof can decide it; empty: one can
+	Test            string   // how the claim was tested
 	Measured        string
 	Predicted       string
-	Power           string // what the run would have caught
+	Power           string // what the run would have detected
 	Note            string
 }

@@ -7,12 +7,12 @@ import (
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
-// HashMembers are the servers that have a place in a pool's hash, and which of them can take requests while nobody
-// has died.
+// HashMembers returns the servers that take part in a pool's hash, and which of them are in rotation when no server is
+// down.
 func HashMembers(pool model.Pool) (servers []model.Server, up []bool) {
 	for _, s := range pool.Servers {
 		if s.Backup && !pool.Balance.Hash.IncludesBackups {
-			continue // in a list of their own
+			continue // they have their own hash
 		}
 		servers = append(servers, s)
 		up = append(up, !s.Backup && !s.Down && !s.Drain)
@@ -20,7 +20,7 @@ func HashMembers(pool model.Pool) (servers []model.Server, up []bool) {
 	return servers, up
 }
 
-// NewHashMap recomputes where a pool sends keys; nil where lbproof does not know the function.
+// NewHashMap returns the function that maps keys to servers as the pool does; nil if lbproof does not know it.
 func NewHashMap(pool model.Pool, servers []model.Server, up []bool) stats.Map {
 	weights, hash := WeightsOf(servers), stats.SDBMHash
 	if pool.Balance.Key().IsAddress() {
@@ -41,7 +41,7 @@ func NewHashMap(pool model.Pool, servers []model.Server, up []bool) stats.Map {
 	return nil
 }
 
-// newKetamaMap is a map by the text of servers' addresses; nil where that may have a port or not, which the hash minds.
+// newKetamaMap hashes the text of the servers' addresses; nil if that text may or may not include the port.
 func newKetamaMap(servers []model.Server, weights []int, up []bool) stats.Map {
 	var hosts, ports []string
 	for _, s := range servers {

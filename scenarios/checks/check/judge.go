@@ -11,36 +11,40 @@ import (
 	"github.com/lbproof/lbproof/internal/units"
 )
 
-// JudgeProbes holds every answer against what is to come of its question.
-func JudgeProbes(ask probeFunc, claim plan.Claim, h history.History) Finding {
-	asked, cannot := ask(h.Plan.Config, claim)
-	f := Finding{Untestable: cannot, Test: fmt.Sprintf("every question asked %d times, answers against what the configuration says", Repetitions)}
+// JudgeProbes compares every response with the expected response of its probe.
+func JudgeProbes(probesOf probeFunc, claim plan.Claim, h history.History) Finding {
+	probes, cannot := probesOf(h.Plan.Config, claim)
+	f := Finding{
+		Untestable: cannot,
+		Test:       fmt.Sprintf("each probe sent %d times, responses compared with the configuration", Repetitions),
+	}
 	if cannot != "" {
 		return f
 	}
-	if len(asked) == 0 {
-		f.Inconclusive = NoExperiment + ": lbproof knows no single request that shows it"
+	if len(probes) == 0 {
+		f.Inconclusive = NoExperiment + ": no probe shows it"
 		open := h.Plan.Config
 		open.Routes = AssumeCredentials(open.Routes)
-		if with, _ := ask(open, claim); len(with) > 0 {
+		if with, _ := probesOf(open, claim); len(with) > 0 {
 			f.Inconclusive = CredentialsHint
 		}
 		return f
 	}
-	answers, wrong := compareResponses(asked, h)
-	f.Need = Repetitions * len(asked)
-	var without []string
-	for i, n := range answers {
+	responses, wrong := compareResponses(probes, h)
+	f.Need = Repetitions * len(probes)
+	total := 0
+	var missing []string
+	for i, n := range responses {
+		total += n
 		if f.N += min(n, Repetitions); n < Repetitions {
-			without = append(without, asked[i].Case)
+			missing = append(missing, probes[i].Case)
 		}
 	}
-	f.Predicted = fmt.Sprintf("%s answered as configured", units.Plural(len(asked), "question"))
-	f.Measured = fmt.Sprintf("%s of %s otherwise", units.Number(wrong.Total), units.Number(f.N))
-	f.Power = fmt.Sprintf("would have caught every balancer that answers one of %s otherwise",
-		units.Plural(len(asked), "question"))
-	if len(without) > 0 && len(without) < len(asked) {
-		f.Note = "not enough answers that say something: " + strings.Join(slices.Compact(without), "; ")
+	f.Predicted = fmt.Sprintf("all responses to %s as configured", units.Plural(len(probes), "probe"))
+	f.Measured = describeResponses(total, wrong.Total)
+	f.Power = fmt.Sprintf("detects any other response to one of %s", units.Plural(len(probes), "probe"))
+	if len(missing) > 0 && len(missing) < len(probes) {
+		f.Note = "too few conclusive responses: " + strings.Join(slices.Compact(missing), "; ")
 	}
 	if f.Inconclusive = WhyNodeExited(h); f.Inconclusive == "" {
 		f.Inconclusive = WhyLedgerIncomplete(h)
@@ -49,41 +53,49 @@ func JudgeProbes(ask probeFunc, claim plan.Claim, h history.History) Finding {
 	return f
 }
 
-// compareResponses holds all answers against their questions: how many there are of each, and which are otherwise.
-func compareResponses(asked []Probe, h history.History) (answers []int, wrong Examples) {
-	by := map[string]int{}
-	for i, q := range asked {
-		by[requestKey(WithHeader(q.Request, h.Plan.ProbeHeader))] = i
+// describeResponses formats how many responses are as configured, or how many are not.
+func describeResponses(total, wrong int) string {
+	if wrong > 0 {
+		return fmt.Sprintf("%s of %s not as configured", units.Number(wrong), units.Number(total))
 	}
-	find, seen := RouteFinder(h), map[uint64][]history.Arrival{}
-	mine := func(seq uint64) (q int, ok bool) {
+	return fmt.Sprintf("%s of %s as configured", units.Number(total), units.Number(total))
+}
+
+// compareResponses counts the conclusive responses to each probe and collects those that are not as expected.
+func compareResponses(probes []Probe, h history.History) (responses []int, wrong Examples) {
+	indices := map[string]int{}
+	for i, p := range probes {
+		indices[requestKey(WithHeader(p.Request, h.Plan.ProbeHeader))] = i
+	}
+	find, arrivals := RouteFinder(h), map[uint64][]history.Arrival{}
+	findProbe := func(seq uint64) (i int, ok bool) {
 		j := find(seq)
 		if j == nil || h.Plan.Phases[j.Phase].Engine != plan.Prober {
 			return 0, false
 		}
-		q, ok = by[requestKey(j.Request)]
-		return q, ok
+		i, ok = indices[requestKey(j.Request)]
+		return i, ok
 	}
 	for a := range h.Arrivals {
-		if _, ok := mine(a.Seq); ok {
-			seen[a.Seq] = append(seen[a.Seq], a)
+		if _, ok := findProbe(a.Seq); ok {
+			arrivals[a.Seq] = append(arrivals[a.Seq], a)
 		}
 	}
-	answers = make([]int, len(asked))
+	responses = make([]int, len(probes))
 	for hit := range h.Hits {
-		i, ok := mine(hit.Seq)
-		if !ok || hit.Err == history.Tester || !asked[i].Want.isConclusive(hit) {
+		i, ok := findProbe(hit.Seq)
+		if !ok || hit.Err == history.Tester || !probes[i].Want.isConclusive(hit) {
 			continue
 		}
-		answers[i]++
-		if what := asked[i].Want.Mismatch(h, hit, seen[hit.Seq]); what != "" {
-			wrong.Add("request %d (%s, %s): %s", hit.Seq, RequestText(asked[i].Request), asked[i].Case, what)
+		responses[i]++
+		if mismatch := probes[i].Want.Mismatch(h, hit, arrivals[hit.Seq]); mismatch != "" {
+			wrong.Add("request %d (%s, %s): %s", hit.Seq, RequestText(probes[i].Request), probes[i].Case, mismatch)
 		}
 	}
-	return answers, wrong
+	return responses, wrong
 }
 
-// requestKey is a request as a key of maps.
+// requestKey encodes a request as a map key.
 func requestKey(r plan.Request) string {
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -92,7 +104,7 @@ func requestKey(r plan.Request) string {
 	return string(text)
 }
 
-// RequestText is a request in a sentence.
+// RequestText formats a request for a sentence, such as "GET /api at example.com".
 func RequestText(r plan.Request) string {
 	host := r.Header["Host"]
 	if host == "" {

@@ -12,30 +12,31 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// ClientAddress is where a request came from.
-func ClientAddress(h history.History, load int, seq uint64) string {
-	l := h.Plan.Phases[load]
+// ClientAddress returns the source address of a request.
+func ClientAddress(h history.History, phase int, seq uint64) string {
+	l := h.Plan.Phases[phase]
 	network, err := netip.ParsePrefix(h.Env.ClientNetwork)
 	if !l.Clients.OwnAddresses || err != nil {
 		return h.Env.ClientAddr
 	}
-	return l.Clients.Address(network, l.ClientIndex(int(seq-h.Plan.FirstHit(load)))).String()
+	return l.Clients.Address(network, l.ClientIndex(int(seq-h.Plan.FirstHit(phase)))).String()
 }
 
-// RequestsPerKey is how many times each key is sent.
+// RequestsPerKey is the number of requests with each key.
 const RequestsPerKey = 3
 
-// keyCount is how many distinct keys are sent.
+// keyCount is the number of distinct keys.
 const keyCount = 96
 
-// KeyRequirements send many keys to a pool or a split, each more than once. There are none where lbproof cannot choose a
-// request's key.
+// KeyRequirements sends many keys to a pool or a split, each more than once. It returns nil if lbproof cannot choose
+// the key of a request.
 func KeyRequirements(to string, key model.Key, r plan.Request) []Requirement {
 	t := Requirement{
 		Kind: plan.KindKeys, About: to,
 		Phase: plan.Phase{Count: RequestsPerKey * keyCount, Concurrency: RotationInFlight, Requests: []plan.Request{r}},
 	}
-	t.Detects = fmt.Sprintf("one of %d keys (%s) of %s at another server than the hash says, or at two", keyCount, key, to)
+	t.Detects = fmt.Sprintf("one of %d keys (%s) of %s that does not reach the hashed server, or reaches two",
+		keyCount, key, to)
 	switch key.Variable {
 	case model.ClientAddress:
 		t.Phase.Clients = plan.Clients{Count: keyCount, OwnAddresses: true}
@@ -61,7 +62,7 @@ func KeyRequirements(to string, key model.Key, r plan.Request) []Requirement {
 // addressBits is the length of an IPv4 address.
 const addressBits = 32
 
-// numberPaths are requests that are told apart by a number at the end of their path.
+// numberPaths returns requests that differ by a number at the end of their path.
 func numberPaths(r plan.Request, before string) []plan.Request {
 	var all []plan.Request
 	for i := range keyCount {
@@ -72,6 +73,7 @@ func numberPaths(r plan.Request, before string) []plan.Request {
 	return all
 }
 
+// GenerateKeys returns n distinct keys.
 func GenerateKeys(n int) []string {
 	values := make([]string, n)
 	for i := range values {
@@ -80,7 +82,7 @@ func GenerateKeys(n int) []string {
 	return values
 }
 
-// KeyOf is the value of a key of a hit's request; ok is false where lbproof does not know how to find it.
+// KeyOf returns the key of a hit's request; ok is false if lbproof does not know how to find it.
 func KeyOf(h history.History, key model.Key, hit history.Hit) (value []byte, ok bool) {
 	l := h.Plan.Phases[hit.Phase]
 	r := l.Request(hit.Index)
@@ -108,7 +110,7 @@ func KeyOf(h history.History, key model.Key, hit history.Hit) (value []byte, ok 
 	return nil, false
 }
 
-// PathKey is the value of a key that is a part of a request's path.
+// PathKey returns a key that is part of a request's path.
 func PathKey(r plan.Request, key model.Key) (value []byte, ok bool) {
 	path, query, _ := strings.Cut(r.Path, "?")
 	switch key.Variable {
@@ -123,7 +125,7 @@ func PathKey(r plan.Request, key model.Key) (value []byte, ok bool) {
 	return nil, false
 }
 
-// SentHeader is the value of a header field that a request was sent with.
+// SentHeader returns the value of a header field of a request as sent.
 func SentHeader(l plan.Phase, r plan.Request, name string, index int) string {
 	if strings.EqualFold(l.Keys.Header, name) {
 		return l.Key(index)
@@ -136,7 +138,7 @@ func SentHeader(l plan.Phase, r plan.Request, name string, index int) string {
 	return ""
 }
 
-// FormatKey is a key's value as people write it.
+// FormatKey formats the value of a key for a person.
 func FormatKey(key model.Key, value []byte) string {
 	if address, ok := netip.AddrFromSlice(value); ok && key.IsAddress() {
 		return address.String()

@@ -11,7 +11,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// A key is found in the request as it was sent; what lbproof cannot know is not guessed.
+// KeyOf finds the key in the request as sent, and never guesses.
 func TestKeyOf(t *testing.T) {
 	plain := plan.Phase{Requests: []plan.Request{{Path: "/a?k=v&n=1", Port: 80, Header: map[string]string{"Host": "a.example", "X-Kind": "b"}}}}
 	keyed := func(k plan.Keys) plan.Phase { return plan.Phase{Requests: plain.Requests, Keys: k} }
@@ -35,7 +35,7 @@ func TestKeyOf(t *testing.T) {
 		{model.Key{Variable: model.RequestHeader, Name: "x-key"}, keyed(byHeader), "one", true},
 		{model.Key{Variable: model.Cookie, Name: "id"}, keyed(byCookie), "two", true},
 		{model.Key{Variable: model.Cookie, Name: "other"}, plain, "", true},
-		{model.Key{Variable: model.Cookie, Name: "id"}, visitors, "", false}, // what the balancer gave them
+		{model.Key{Variable: model.Cookie, Name: "id"}, visitors, "", false}, // set by the balancer
 		{model.Key{Variable: model.ClientAddress}, plain, string(address.AsSlice()), true},
 		{model.Key{Variable: model.ClientAddress, AsText: true}, plain, "10.0.0.9", true},
 		{model.Key{Variable: model.ServerName}, plain, "", false},
@@ -48,17 +48,17 @@ func TestKeyOf(t *testing.T) {
 	}
 }
 
-// A trial of keys sends each as often as the others, where the key stands; of a key that nobody can choose there is none.
-func TestKeyTrials(t *testing.T) {
+// Each key is sent equally often; keys that lbproof cannot choose have no requirements.
+func TestKeyRequirements(t *testing.T) {
 	f := func(key model.Key) plan.Phase {
 		t.Helper()
-		trials := KeyRequirements("p", key, plan.Request{Path: "/x"})
-		if !assert.Len(t, trials, 1) {
+		reqs := KeyRequirements("p", key, plan.Request{Path: "/x"})
+		if !assert.Len(t, reqs, 1) {
 			return plan.Phase{}
 		}
-		assert.Equal(t, RequestsPerKey*keyCount, trials[0].Phase.Count)
-		assert.Contains(t, trials[0].Detects, key.String())
-		return trials[0].Phase
+		assert.Equal(t, RequestsPerKey*keyCount, reqs[0].Phase.Count)
+		assert.Contains(t, reqs[0].Detects, key.String())
+		return reqs[0].Phase
 	}
 	assert.Equal(t, "/x?key=95", f(model.Key{Variable: model.URI}).Requests[95].Path)
 	assert.Equal(t, "/x7", f(model.Key{Variable: model.Path}).Requests[7].Path)
@@ -72,15 +72,15 @@ func TestKeyTrials(t *testing.T) {
 	}
 }
 
-func TestReadableKey(t *testing.T) {
+func TestFormatKey(t *testing.T) {
 	address := model.Key{Variable: model.ClientAddress}
 	assert.Equal(t, "10.0.0.9", FormatKey(address, []byte{10, 0, 0, 9}))
 	assert.Equal(t, "10.0.0.9", FormatKey(model.Key{Variable: model.ClientAddress, AsText: true}, []byte("10.0.0.9")))
 	assert.Equal(t, "four", FormatKey(model.Key{Variable: model.URI}, []byte("four")))
 }
 
-// Only functions that lbproof knows have a map; servers without a place are in none.
-func TestMapOf(t *testing.T) {
+// Only known hash functions have a map, which leaves out servers without a place.
+func TestNewHashMap(t *testing.T) {
 	servers := []model.Server{{Host: "a", Port: 8000, Weight: 1}, {Host: "b", Port: 8000, Weight: 1}, {Host: "c", Port: 8000, Weight: 1, Backup: true}}
 	f := func(hash model.Hash, members int, known bool) {
 		t.Helper()
@@ -91,7 +91,7 @@ func TestMapOf(t *testing.T) {
 		m := NewHashMap(pool, in, up)
 		assert.Equal(t, known, m != nil)
 		if m != nil {
-			assert.Contains(t, []int{0, 1}, m([]byte{10, 0, 0, 9})) // the backup gets no keys while others live
+			assert.Contains(t, []int{0, 1}, m([]byte{10, 0, 0, 9})) // the backup gets no keys while others are up
 		}
 	}
 	text, address := model.Key{Variable: model.URI}, model.Key{Variable: model.ClientAddress}
@@ -101,6 +101,6 @@ func TestMapOf(t *testing.T) {
 	f(model.Hash{Key: address, Function: model.WeightMap, IncludesBackups: true}, 3, true)
 	f(model.Hash{Key: text, Function: model.NumberRing, IncludesBackups: true}, 3, true)
 	f(model.Hash{Key: address, Consistent: true}, 2, false)
-	servers[0].Port = 80 // written or not
+	servers[0].Port = 80 // the port may be omitted
 	f(model.Hash{Key: text, Function: model.Ketama, Consistent: true}, 2, false)
 }

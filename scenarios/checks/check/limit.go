@@ -8,7 +8,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// AdmittedAtOnce is how many requests of a key a limit lets in at once.
+// AdmittedAtOnce returns how many simultaneous requests of a key a limit admits.
 func AdmittedAtOnce(l model.Limit) int {
 	switch l.Algorithm {
 	case model.LeakyBucket:
@@ -19,21 +19,21 @@ func AdmittedAtOnce(l model.Limit) int {
 	return l.Burst
 }
 
-// MaybeLimited reports whether a request may have been refused by a limit of its route, before any server was asked.
+// MaybeLimited reports whether a limit of its route may have refused a request before it was forwarded.
 func MaybeLimited(r model.Route, hit history.Hit) bool {
 	return hit.Server == "" && slices.ContainsFunc(r.Limits, func(l model.Limit) bool { return l.Status == hit.Code })
 }
 
-// requestsToRefuse is how often requests are sent so that a limit refuses some of each.
+// requestsToRefuse returns how often each request must be sent so that a limit refuses some of them.
 func requestsToRefuse(cfg model.Config, requests []plan.Request) int {
-	most := 0
+	largest := 0
 	for _, r := range requests {
 		route, _ := r.RouteIn(cfg)
 		for _, l := range route.Limits {
 			if l.Algorithm != model.InFlight {
-				most = max(most, AdmittedAtOnce(l))
+				largest = max(largest, AdmittedAtOnce(l))
 			}
 		}
 	}
-	return 2*most + 4*Repetitions
+	return 2*largest + 4*Repetitions
 }

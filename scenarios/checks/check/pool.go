@@ -8,16 +8,17 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// HasCountableChecks reports whether the number of a server's checks shows all its intervals: backends know them by their path, and
-// they are as far apart while it is in doubt or down. Then a few deaths show the rest, how many checks it takes.
+// HasCountableChecks reports whether counting a server's health checks determines all their intervals: backends
+// recognize them by their path, and the interval is the same for servers that are up, down or in transition. Then a few
+// outages determine the rest, the number of checks.
 func HasCountableChecks(a model.HealthCheck) bool {
 	path := a.Request.Path
-	known := strings.HasPrefix(path, "/") && !strings.Contains(path, "?")
+	recognizable := strings.HasPrefix(path, "/") && !strings.Contains(path, "?")
 	steady := a.FastInterval == a.Interval && a.DownInterval == a.Interval && !a.Jitter
-	return known && steady
+	return recognizable && steady
 }
 
-// EachPool calls f for every pool that requests can reach.
+// EachPool collects the claims that f returns for each pool.
 func EachPool(cfg model.Config, f func(model.Pool) []plan.Claim) []plan.Claim {
 	var claims []plan.Claim
 	for _, p := range cfg.Pools {
@@ -26,7 +27,7 @@ func EachPool(cfg model.Config, f func(model.Pool) []plan.Claim) []plan.Claim {
 	return claims
 }
 
-// ServerNames lists servers as host, with the port where the host alone does not tell them apart.
+// ServerNames returns the name of each server.
 func ServerNames(servers []model.Server) []string {
 	var out []string
 	for _, s := range servers {
@@ -35,6 +36,7 @@ func ServerNames(servers []model.Server) []string {
 	return out
 }
 
+// ServerName returns the name that the configuration gives a server, or else its host.
 func ServerName(s model.Server) string {
 	if s.Name != "" {
 		return s.Name
@@ -42,7 +44,7 @@ func ServerName(s model.Server) string {
 	return s.Host
 }
 
-// HasNamedServer reports whether a server of the pool is given by name and not by address.
+// HasNamedServer reports whether a server of the pool has a host name instead of an address.
 func HasNamedServer(p model.Pool) bool {
 	for _, s := range p.Servers {
 		if _, err := netip.ParseAddr(s.Host); err != nil {

@@ -7,28 +7,30 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// localSpec is what requests from the balancer's own host wish for that show what is promised of every request to a
-// route that others are kept out of.
+// localSpec is the response spec of requests from the balancer's own host. They decide claims about every request to a
+// route that only local addresses may use.
 const localSpec = "status=200&for=headers"
 
-// LocalRequirements ask routes that let in nobody from outside, from the balancer's own host.
+// LocalRequirements sends requests from the balancer's own host to routes that refuse all other clients.
 func LocalRequirements(cfg model.Config, claim plan.Claim, _ DesignParams) []Requirement {
 	r, ok := RouteOf(cfg, claim)
-	request, askable := RequestWithSpec(cfg, r, localSpec)
-	if !ok || !askable || request.LocalEndpoint == "" {
+	request, found := RequestWithSpec(cfg, r, localSpec)
+	if !ok || !found || request.LocalEndpoint == "" {
 		return nil
 	}
 	return []Requirement{{
-		Kind: plan.KindProbes, Detects: "what single requests come to, of each a few",
+		Kind: plan.KindProbes, Detects: "a wrong response to one of a few designed requests",
 		Phase: plan.Phase{
-			Engine: plan.Prober, Concurrency: probesInFlight[plan.KindProbes], Count: Repetitions, Requests: []plan.Request{request},
+			Engine: plan.Prober, Concurrency: probesInFlight[plan.KindProbes],
+			Count: Repetitions, Requests: []plan.Request{request},
 		},
 	}}
 }
 
-func AdminPageProbes(cfg model.Config, claim plan.Claim) (asked []Probe, cannot string) {
+// AdminPageProbes requests an administrative page of the balancer as an ordinary client.
+func AdminPageProbes(cfg model.Config, claim plan.Claim) (probes []Probe, cannot string) {
 	r, ok := RouteOf(cfg, claim)
-	if host, askable := r.ProbeHost(); ok && askable {
+	if host, found := r.ProbeHost(); ok && found {
 		request := plan.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: r.Path, Header: RespondWith("")}
 		if host != "" {
 			request.Header["Host"] = host
@@ -40,41 +42,41 @@ func AdminPageProbes(cfg model.Config, claim plan.Claim) (asked []Probe, cannot 
 		if r.Auth != nil {
 			want.Codes = []int{401}
 		}
-		asked = append(asked, Probe{"as anyone may ask", plan.KindProbes, request, want})
+		probes = append(probes, Probe{"an ordinary request", plan.KindProbes, request, want})
 	}
-	return asked, ""
+	return probes, ""
 }
 
-// Probe is a single request to the balancer, and what an honest one answers. Where the balancer decides by the
-// request alone, a question on each side of what is promised says as much as thousands on one.
+// Probe is a single designed request and the expected response. If the balancer decides by the request alone, one probe
+// on each side of a boundary is as good as thousands.
 type Probe struct {
-	Case    string // what it is about, as "just outside of /api"
+	Case    string // which case it covers, such as "just outside of /api"
 	Kind    plan.PhaseKind
 	Request plan.Request
 	Want    Want
 }
 
-// probeFunc are those of a claim; cannot says why no run could ask them.
-type probeFunc func(model.Config, plan.Claim) (asked []Probe, cannot string)
+// probeFunc returns the probes of a claim; cannot is the reason why no run can send them.
+type probeFunc func(model.Config, plan.Claim) (probes []Probe, cannot string)
 
-// Repetitions is how many times each question is asked: workers and connections may differ.
+// Repetitions is how often each probe is sent: workers and connections may behave differently.
 const Repetitions = 3
 
-// ProbeRequirements are those of a claim's questions, one for each of their kinds.
-func ProbeRequirements(ask probeFunc, cfg model.Config, claim plan.Claim) []Requirement {
-	asked, _ := ask(cfg, claim)
+// ProbeRequirements returns one requirement for each kind of a claim's probes.
+func ProbeRequirements(probesOf probeFunc, cfg model.Config, claim plan.Claim) []Requirement {
+	probes, _ := probesOf(cfg, claim)
 	var all []Requirement
 	for _, kind := range []plan.PhaseKind{
 		plan.KindProbes, plan.KindRefusals, plan.KindTimeouts, plan.KindFailures, plan.KindErrors, plan.KindNoResponse,
 	} {
 		t := Requirement{
-			Kind: kind, Detects: "what single requests come to, of each a few",
+			Kind: kind, Detects: "a wrong response to one of a few designed requests",
 			Phase: plan.Phase{Engine: plan.Prober, Concurrency: probesInFlight[kind]},
 		}
-		for _, q := range asked {
-			if q.Kind == kind {
-				t.Phase.Requests = append(t.Phase.Requests, q.Request)
-				t.Phase.MaxWait = max(t.Phase.MaxWait, q.Want.Latency.Max, q.Want.Silence.Max)
+		for _, p := range probes {
+			if p.Kind == kind {
+				t.Phase.Requests = append(t.Phase.Requests, p.Request)
+				t.Phase.MaxWait = max(t.Phase.MaxWait, p.Want.Latency.Max, p.Want.Silence.Max)
 			}
 		}
 		if t.Phase.Count = Repetitions * len(t.Phase.Requests); t.Phase.Count == 0 {
@@ -83,18 +85,18 @@ func ProbeRequirements(ask probeFunc, cfg model.Config, claim plan.Claim) []Requ
 		if kind == plan.KindRefusals {
 			t.Phase.Clients = plan.Clients{Count: 1, OwnAddresses: true}
 			t.Phase.Count = requestsToRefuse(cfg, t.Phase.Requests) * len(t.Phase.Requests)
-			t.Detects = "what a refusal by a limit looks like"
+			t.Detects = "a wrong response to requests over a limit"
 		}
 		if kind == plan.KindTimeouts {
-			t.Phase.Timeout, t.Detects = MaxWait+WaitMargin, "when the balancer gives up"
-			t.Phase.Count = (Repetitions + 1) * len(t.Phase.Requests) // of those that wait together one more costs no time
+			t.Phase.Timeout, t.Detects = MaxWait+WaitMargin, "a timeout of the balancer at the wrong time"
+			t.Phase.Count = (Repetitions + 1) * len(t.Phase.Requests) // concurrent, so that one more costs no time
 		}
 		all = append(all, t)
 	}
 	return all
 }
 
-// probesInFlight is how many questions of a kind are asked at a time. Those that wait all wait together.
+// probesInFlight is the number of concurrent probes of each kind. Those that wait for a timeout all wait concurrently.
 var probesInFlight = map[plan.PhaseKind]int{
 	plan.KindProbes:     8,
 	plan.KindRefusals:   256,
@@ -104,7 +106,7 @@ var probesInFlight = map[plan.PhaseKind]int{
 	plan.KindNoResponse: 8,
 }
 
-// Patience is how long a question waits for the balancer to give up, and grace how much longer its client does.
+// MaxWait is the longest timeout of the balancer that a probe waits for; its client waits longer by WaitMargin.
 const (
 	MaxWait    = 80 * time.Second
 	WaitMargin = 5 * time.Second

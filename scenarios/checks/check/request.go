@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// examplePath is a path that takes a route; empty where lbproof finds none.
+// examplePath returns a path that selects a route, or "" if lbproof finds none.
 func examplePath(r model.Route) string {
 	if !r.Regex {
 		return r.Path
@@ -18,8 +18,8 @@ func examplePath(r model.Route) string {
 	return path
 }
 
-// ForgedRequests is a request that takes a route and tries to pass for another client's: forged headers must not get through
-// where the configuration sets them, and do no harm elsewhere.
+// ForgedRequests requests the claim's route with forged client headers: they must not get through if the configuration
+// sets them, and are harmless otherwise.
 func ForgedRequests(cfg model.Config, claim plan.Claim) []plan.Request {
 	r, ok := RouteOf(cfg, claim)
 	if !ok {
@@ -28,7 +28,7 @@ func ForgedRequests(cfg model.Config, claim plan.Claim) []plan.Request {
 	return []plan.Request{RequestTo(r, ForgedHeaders)}
 }
 
-// RequestTo is a request that takes a route.
+// RequestTo returns a request that selects a route.
 func RequestTo(r model.Route, header map[string]string) plan.Request {
 	if host, _ := r.ProbeHost(); host != "" {
 		header = maps.Clone(header)
@@ -55,12 +55,12 @@ func RequestTo(r model.Route, header map[string]string) plan.Request {
 	return request
 }
 
-// ForgedHeaders are headers that a client may send to pass for another.
+// ForgedHeaders are headers with which a client may pose as another.
 var ForgedHeaders = map[string]string{
 	"Host": "forged.example", "X-Real-Ip": "192.0.2.1", "X-Forwarded-For": "192.0.2.2", "X-Forwarded-Proto": "gopher",
 }
 
-// RespondWith asks the backend for an answer, see backends.Wish; empty is 200 whatever is asked.
+// RespondWith returns the header that tells a backend how to respond (see backends.ResponseSpec); empty: 200.
 func RespondWith(text string) map[string]string {
 	if text == "" {
 		text = "status=200"
@@ -68,7 +68,7 @@ func RespondWith(text string) map[string]string {
 	return map[string]string{history.ResponseSpecHeader: text}
 }
 
-// WithHeader is a request that carries a header, where it has no such field of its own.
+// WithHeader adds header fields that the request does not have yet.
 func WithHeader(r plan.Request, header map[string]string) plan.Request {
 	if len(header) == 0 {
 		return r
@@ -79,7 +79,7 @@ func WithHeader(r plan.Request, header map[string]string) plan.Request {
 	return r
 }
 
-// RequestWithSpec is a request that takes a route and that a backend answers as it is asked to. ok is false where
+// RequestWithSpec returns a request that selects a route and that a backend answers by a response spec. ok is false if
 // lbproof knows none.
 func RequestWithSpec(cfg model.Config, r model.Route, text string) (request plan.Request, ok bool) {
 	if r.Internal || r.Redirect != nil || IsOpaque(r) {
@@ -102,18 +102,8 @@ func RequestWithSpec(cfg model.Config, r model.Route, text string) (request plan
 	if host != "" {
 		request.Header["Host"] = host
 	}
-	if len(r.Access) > 0 {
-		if request.LocalEndpoint, ok = allowedAddress(r.Access); !ok {
-			return request, false
-		}
-	}
-	if !Satisfy(r.Conditions, &request) {
+	if !passGuards(r, &request) {
 		return request, false
-	}
-	for _, rule := range r.Rules {
-		if rule.Code != 0 && !Violate(rule.Conditions, &request) {
-			return request, false
-		}
 	}
 	if strings.EqualFold(request.Header["Upgrade"], "websocket") {
 		return WebSocketHandshake(request), true
@@ -125,7 +115,26 @@ func RequestWithSpec(cfg model.Config, r model.Route, text string) (request plan
 	return request, found && got.Key() == r.Key()
 }
 
-// BackendRequest is a request that a backend answers.
+// passGuards changes a request so that it passes the access rules, conditions and refusing rules of a route; ok is
+// false if lbproof does not know how.
+func passGuards(r model.Route, request *plan.Request) (ok bool) {
+	if len(r.Access) > 0 {
+		if request.LocalEndpoint, ok = allowedAddress(r.Access); !ok {
+			return false
+		}
+	}
+	if !Satisfy(r.Conditions, request) {
+		return false
+	}
+	for _, rule := range r.Rules {
+		if rule.Code != 0 && !Violate(rule.Conditions, request) {
+			return false
+		}
+	}
+	return true
+}
+
+// BackendRequest returns a request that a backend answers.
 func BackendRequest(cfg model.Config) (plan.Request, bool) {
 	for _, r := range ProxiedRoutes(cfg) {
 		if len(r.Access) == 0 {
@@ -135,7 +144,7 @@ func BackendRequest(cfg model.Config) (plan.Request, bool) {
 	return plan.Request{}, false
 }
 
-// LocalRequest is a request that the balancer answers by itself, and as often as one likes.
+// LocalRequest returns a request that the balancer answers itself, without any limit.
 func LocalRequest(cfg model.Config) (plan.Request, bool) {
 	for _, r := range cfg.Routes {
 		bySelf := r.StaticResponse != nil || r.Redirect != nil
@@ -151,7 +160,7 @@ func LocalRequest(cfg model.Config) (plan.Request, bool) {
 	return plan.Request{}, false
 }
 
-// RequestToPool is a request that some route takes to a pool, or to a split.
+// RequestToPool returns a request that some route forwards to a pool or a split.
 func RequestToPool(cfg model.Config, pool string) (plan.Request, bool) {
 	for _, r := range ProxiedRoutes(cfg) {
 		if r.Pool == pool && len(r.Access) == 0 {
@@ -161,7 +170,7 @@ func RequestToPool(cfg model.Config, pool string) (plan.Request, bool) {
 	return plan.Request{}, false
 }
 
-// WebSocketHandshake makes a request a WebSocket handshake (RFC 6455, section 4.1).
+// WebSocketHandshake turns a request into a WebSocket handshake (RFC 6455, section 4.1).
 func WebSocketHandshake(r plan.Request) plan.Request {
 	r.Method, r.Header = "GET", maps.Clone(r.Header)
 	maps.Copy(r.Header, map[string]string{

@@ -6,50 +6,50 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Requirement is traffic that shows whether a claim holds.
+// Requirement is the traffic or outage that a claim needs to be decided.
 type Requirement struct {
-	// Trials of the same kind that are about the same can be one phase, in which the requests of each take turns.
+	// Requirements of the same Kind and About can share a phase, in which their requests alternate.
 	Kind  plan.PhaseKind
-	About string     // a claim, a pool, a rate; empty where trials of the kind are not told apart
-	Phase plan.Phase // Requests of one claim, and Count for them; a Name is not needed
-	// Isolated is a trial of one request and many clients, which no other trial is to have: where they share a phase, its
-	// clients, its rate and its requests come on top of the others'.
+	About string     // a claim, a pool or a rate; empty: all requirements of the kind can share a phase
+	Phase plan.Phase // Requests of one claim, and Count for them; Name is unused
+	// Isolated requirements have one request and clients of their own: in a shared phase, their clients, rate and requests
+	// are added to those of the others.
 	Isolated bool
-	// SlowServers are servers that take longer for every answer while the phase lasts.
+	// SlowServers delay every response during the phase.
 	SlowServers []SlowServer
-	// Unreachable are servers to which no packet gets through while the phase lasts.
+	// Unreachable lists servers that no packet reaches during the phase.
 	Unreachable []string
-	// Outages are servers that die and come back, one after another.
+	// Outages lists servers that go down and come back, one after another.
 	Outages []string
-	// AllDown are servers that die all at once.
+	// AllDown lists servers that go down at the same time.
 	AllDown    []string
-	AllDownFor time.Duration // how long they are dead, at least
-	// LateChecks are servers whose health checks are answered late, one time after another.
+	AllDownFor time.Duration // minimum
+	// LateChecks lists periods of late responses to health checks, one after another.
 	LateChecks []LateHealthChecks
-	// MovedHost is a server that has another address for a time.
+	// MovedHost is a server that temporarily has another address.
 	MovedHost string
-	MovedFor  time.Duration // for how long
-	// ReloadAt is when, since the phase began, the balancer takes over its configuration again; 0 is never.
+	MovedFor  time.Duration
+	// ReloadAt is when the balancer reloads, since the start of the phase; 0: never.
 	ReloadAt time.Duration
-	// Detects is what the trial would find out, one sentence without a full stop.
+	// Detects is what the traffic would reveal: a noun phrase without a full stop.
 	Detects string
 }
 
-// SlowServer is a server that takes longer for every answer.
+// SlowServer delays every response of a server.
 type SlowServer struct {
 	Host  string
 	Delay time.Duration
 }
 
-// LateHealthChecks is how late a server's health checks are answered, for how long, and how long after that it is back at the
-// latest.
+// LateHealthChecks delays a server's responses to health checks for some time, after which it is back in rotation
+// within RecoverWithin.
 type LateHealthChecks struct {
 	Host                      string
 	Delay, For, RecoverWithin time.Duration
 }
 
-// DesignParams are what trials are designed for.
+// DesignParams are the parameters that requirements depend on.
 type DesignParams struct {
 	Alpha, Beta float64
-	CPUs        int // that the balancer sees
+	CPUs        int // of the balancer
 }

@@ -4,7 +4,7 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// CountInstances is how many balancing states a pool has; 0 where that is not known.
+// CountInstances returns the number of a pool's balancing instances; 0: unknown.
 func CountInstances(cfg model.Config, pool model.Pool, cpus int) int {
 	switch {
 	case pool.SharedState:
@@ -15,10 +15,10 @@ func CountInstances(cfg model.Config, pool model.Pool, cpus int) int {
 	return max(1, cfg.Workers.Count)
 }
 
-// RotationInFlight is how many requests of a trial of turns are in flight.
+// RotationInFlight is the number of requests in flight when rotation is tested.
 const RotationInFlight = 8
 
-// Rotation is the servers that take turns: no backups, none marked down or with the weight 0.
+// Rotation returns the servers in rotation: no backups, none marked down or with weight 0.
 func Rotation(pool model.Pool) []model.Server {
 	var active []model.Server
 	for _, s := range pool.Servers {
@@ -29,6 +29,7 @@ func Rotation(pool model.Pool) []model.Server {
 	return active
 }
 
+// WeightsOf returns the weight of each server.
 func WeightsOf(servers []model.Server) []int {
 	var w []int
 	for _, s := range servers {

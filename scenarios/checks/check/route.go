@@ -11,7 +11,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// findRoute is the route that a request takes: handshakes may have one of their own.
+// findRoute returns the route of a request; WebSocket handshakes may have their own.
 func findRoute(cfg model.Config, r plan.Request, host string) model.Route {
 	path, _, _ := strings.Cut(r.Path, "?")
 	plain, _ := cfg.Route(r.Port, host, path)
@@ -29,7 +29,7 @@ func findRoute(cfg model.Config, r plan.Request, host string) model.Route {
 	return plain
 }
 
-// ProxiedRoutes lists the routes that lead to a pool and that a plain request can be made for.
+// ProxiedRoutes returns the routes to a pool that lbproof can build a simple request for.
 func ProxiedRoutes(cfg model.Config) []model.Route {
 	var routes []model.Route
 	for _, r := range cfg.Routes {
@@ -47,8 +47,8 @@ func ProxiedRoutes(cfg model.Config) []model.Route {
 	return routes
 }
 
-// CandidateRoutes are routes that single requests can be made for: the claim's subject, then others that share its
-// promise.
+// CandidateRoutes returns routes that lbproof can build requests for: the subject of the claim first, then others that
+// share its setting.
 func CandidateRoutes(cfg model.Config, claim plan.Claim, shares func(model.Route) bool) []model.Route {
 	const most = 2
 	var out, tunnels []model.Route
@@ -71,9 +71,10 @@ func CandidateRoutes(cfg model.Config, claim plan.Claim, shares func(model.Route
 			add(r)
 		}
 	}
-	return append(out, tunnels...) // which are of use to few
+	return append(out, tunnels...) // only few checks can use them
 }
 
+// RouteOf returns the first route that a claim is about.
 func RouteOf(cfg model.Config, claim plan.Claim) (model.Route, bool) {
 	for _, r := range cfg.Routes {
 		if r.Key() == claim.Subject {
@@ -83,13 +84,13 @@ func RouteOf(cfg model.Config, claim plan.Claim) (model.Route, bool) {
 	return model.Route{}, false
 }
 
-// HostOf is the host that a request asks for: the one that it names, else the balancer's kind.
+// HostOf returns the host of a request: its Host header, or else the name of the balancer.
 func HostOf(h history.History, r plan.Request) string {
 	return cmp.Or(r.Header["Host"], fmt.Sprintf("%s:%d", h.Plan.Config.Balancer, r.Port))
 }
 
-// WhyUnreachable says that no route that lbproof can read leads to a pool, and so no request on purpose; empty where
-// one does.
+// WhyUnreachable explains that no readable route leads to a pool, so that lbproof cannot send requests to it, or
+// returns "".
 func WhyUnreachable(cfg model.Config, pool string) string {
 	named := func(s model.Share) bool { return s.Pool == pool }
 	leads := func(r model.Route) bool { return r.Pool == pool || slices.ContainsFunc(r.Mirrors, named) }
@@ -97,5 +98,5 @@ func WhyUnreachable(cfg model.Config, pool string) string {
 	if slices.ContainsFunc(cfg.Routes, leads) || slices.ContainsFunc(cfg.Splits, shares) {
 		return ""
 	}
-	return "no route that lbproof can read leads to it"
+	return "unreachable: no route that lbproof can read leads to it"
 }

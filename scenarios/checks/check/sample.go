@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Sample is a text that a regular expression fits, the shortest in a way; ok is false where lbproof finds none.
+// Sample returns a short text that matches a regular expression; ok is false if lbproof finds none.
 func Sample(expression string) (text string, ok bool) {
 	parsed, err := syntax.Parse(expression, syntax.Perl)
 	if err != nil {
@@ -25,7 +25,7 @@ func Sample(expression string) (text string, ok bool) {
 	return text, re.MatchString(text)
 }
 
-// writeShortest appends what an expression needs at least.
+// writeShortest appends a minimal match of an expression.
 func writeShortest(b *strings.Builder, re *syntax.Regexp) {
 	switch re.Op {
 	case syntax.OpLiteral:

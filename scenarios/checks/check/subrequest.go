@@ -2,7 +2,7 @@ package check
 
 import "github.com/lbproof/lbproof/internal/model"
 
-// poolsAt are the pools of the routes at a path.
+// poolsAt returns the pools of the routes at a path.
 func poolsAt(cfg model.Config, path string) []string {
 	var pools []string
 	for _, r := range cfg.Routes {
@@ -13,21 +13,21 @@ func poolsAt(cfg model.Config, path string) []string {
 	return pools
 }
 
-// IsOwnAuthService says whether a pool's servers are those that are asked about all requests to it, so that these take
-// turns with them.
+// IsOwnAuthService reports whether a pool also answers the authentication subrequests for all requests to it, so that
+// both alternate in its rotation.
 func IsOwnAuthService(cfg model.Config, pool string) bool {
-	itself := false
+	ownAuth := false
 	for _, r := range cfg.Routes {
 		by, asked := AuthenticatedRoute(cfg, r)
 		if asked && (by.Pool == pool) != (r.Pool == pool) {
 			return false
 		}
-		itself = itself || asked && r.Pool == pool
+		ownAuth = ownAuth || asked && r.Pool == pool
 	}
-	return itself
+	return ownAuth
 }
 
-// MirrorServers are the servers that get copies of a route's requests, and none of its requests themselves.
+// MirrorServers returns the servers that get only copies of a route's requests.
 func MirrorServers(cfg model.Config, r model.Route) []string {
 	var hosts []string
 	for _, m := range r.Mirrors {
@@ -43,7 +43,7 @@ func MirrorServers(cfg model.Config, r model.Route) []string {
 	return hosts
 }
 
-// AuthenticatedRoute is a route whose requests a route of the balancer's own is asked about.
+// AuthenticatedRoute returns a route whose requests an internal route authenticates.
 func AuthenticatedRoute(cfg model.Config, r model.Route) (by model.Route, ok bool) {
 	if !r.Internal {
 		return model.Route{}, false
@@ -53,7 +53,7 @@ func AuthenticatedRoute(cfg model.Config, r model.Route) (by model.Route, ok boo
 		if !o.HasBackendAuth() || o.Auth.Target != r.Path {
 			continue
 		}
-		if _, askable := RequestWithSpec(cfg, *o, ""); askable {
+		if _, found := RequestWithSpec(cfg, *o, ""); found {
 			return *o, true
 		}
 	}

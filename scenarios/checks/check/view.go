@@ -10,16 +10,16 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// RequestRoute is what a hit sent, and which way the configuration sends it.
+// RequestRoute is the request of a hit, and the route that the configuration selects for it.
 type RequestRoute struct {
 	Phase   int
 	Request plan.Request
 	Route   model.Route
 	Key     string // of the route
-	Tunnel  bool   // it is a message of a WebSocket connection, whose way was chosen when that was opened
+	Tunnel  bool   // a message of a WebSocket connection, whose server was selected when it was opened
 }
 
-// RouteFinder finds the journey of a hit by its number; nil where the plan sends no such hit.
+// RouteFinder returns a function that finds the route of a hit by its number; nil: the plan sends no such hit.
 func RouteFinder(h history.History) func(seq uint64) *RequestRoute {
 	all := make([][]RequestRoute, len(h.Plan.Phases))
 	first := make([]uint64, len(h.Plan.Phases))
@@ -41,27 +41,27 @@ func RouteFinder(h history.History) func(seq uint64) *RequestRoute {
 	}
 }
 
-// WithoutSubrequests leaves out the arrivals of requests by which the balancer asks a backend on its own account,
-// where that noted the path.
+// WithoutSubrequests leaves out the arrivals of the balancer's own subrequests, recognized by the path that the backend
+// recorded.
 func WithoutSubrequests(h history.History) history.History {
-	asked := map[string]bool{}
+	authPaths := map[string]bool{}
 	for _, r := range h.Plan.Config.Routes {
 		if !r.HasBackendAuth() {
 			continue
 		}
 		for _, by := range h.Plan.Config.Routes {
 			if by.Path == r.Auth.Target {
-				asked[by.BackendPath(by.Path)] = true
+				authPaths[by.BackendPath(by.Path)] = true
 			}
 		}
 	}
-	if len(asked) == 0 {
+	if len(authPaths) == 0 {
 		return h
 	}
 	arrivals := h.Arrivals
 	h.Arrivals = func(yield func(history.Arrival) bool) {
 		for a := range arrivals {
-			if noted, err := url.ParseQuery(a.Header); err == nil && asked[noted.Get(history.PathField)] {
+			if noted, err := url.ParseQuery(a.Header); err == nil && authPaths[noted.Get(history.PathField)] {
 				continue
 			}
 			if !yield(a) {
@@ -72,7 +72,7 @@ func WithoutSubrequests(h history.History) history.History {
 	return h
 }
 
-// WithoutCopies leaves out the arrivals of copies, of which another promise is.
+// WithoutCopies leaves out the arrivals of mirrored copies.
 func WithoutCopies(h history.History) history.History {
 	if !slices.ContainsFunc(h.Plan.Config.Routes, func(r model.Route) bool { return len(r.Mirrors) > 0 }) {
 		return h
@@ -91,7 +91,7 @@ func WithoutCopies(h history.History) history.History {
 	return h
 }
 
-// TrafficRouteFinder are the journeys of requests that are not made to be odd.
+// TrafficRouteFinder is RouteFinder without probes.
 func TrafficRouteFinder(h history.History) func(seq uint64) *RequestRoute {
 	find := RouteFinder(h)
 	return func(seq uint64) *RequestRoute {
@@ -99,26 +99,26 @@ func TrafficRouteFinder(h history.History) func(seq uint64) *RequestRoute {
 		if j == nil {
 			return nil
 		}
-		odd := !strings.HasPrefix(j.Request.Header[history.ResponseSpecHeader], localSpec)
-		if odd && h.Plan.Phases[j.Phase].Engine == plan.Prober {
+		isProbe := !strings.HasPrefix(j.Request.Header[history.ResponseSpecHeader], localSpec)
+		if isProbe && h.Plan.Phases[j.Phase].Engine == plan.Prober {
 			return nil
 		}
 		return j
 	}
 }
 
-// IsRelevant says whether a phase was sent for a kind of promise, among others.
+// IsRelevant reports whether a phase was designed for a check, possibly among others.
 func IsRelevant(l plan.Phase, check plan.Check) bool {
 	return len(l.Checks) == 0 || slices.Contains(l.Checks, check)
 }
 
-// FilterPhases leaves out the phases that do not bear on a kind of promise.
+// FilterPhases leaves out the phases that are not relevant to a check.
 func FilterPhases(h history.History, check plan.Check) history.History {
-	bears := make([]bool, len(h.Plan.Phases))
+	relevant := make([]bool, len(h.Plan.Phases))
 	all := true
 	for i, l := range h.Plan.Phases {
-		bears[i] = IsRelevant(l, check)
-		all = all && bears[i]
+		relevant[i] = IsRelevant(l, check)
+		all = all && relevant[i]
 	}
 	if all {
 		return h
@@ -126,7 +126,7 @@ func FilterPhases(h history.History, check plan.Check) history.History {
 	hits, arrivals := h.Hits, h.Arrivals
 	h.Hits = func(yield func(history.Hit) bool) {
 		for hit := range hits {
-			if bears[hit.Phase] && !yield(hit) {
+			if relevant[hit.Phase] && !yield(hit) {
 				return
 			}
 		}
@@ -134,11 +134,12 @@ func FilterPhases(h history.History, check plan.Check) history.History {
 	find := RouteFinder(h)
 	h.Arrivals = func(yield func(history.Arrival) bool) {
 		for a := range arrivals {
-			if j := find(a.Seq); (j == nil || bears[j.Phase]) && !yield(a) {
+			if j := find(a.Seq); (j == nil || relevant[j.Phase]) && !yield(a) {
 				return
 			}
 		}
 	}
-	h.Env.Faults = slices.DeleteFunc(slices.Clone(h.Env.Faults), func(m history.FaultWindow) bool { return !bears[m.Event.Phase] })
+	isOther := func(w history.FaultWindow) bool { return !relevant[w.Event.Phase] }
+	h.Env.Faults = slices.DeleteFunc(slices.Clone(h.Env.Faults), isOther)
 	return h
 }

@@ -15,42 +15,42 @@ import (
 	"github.com/lbproof/lbproof/internal/units"
 )
 
-// Want is what is to come of a question. Fields that are not set do not matter.
+// Want is the expected response to a probe. Zero fields are not compared.
 type Want struct {
-	OnlyIfCodes    []int               // answers with other statuses say nothing
-	OnlyIfBackend  bool                // answers of the balancer itself say nothing
+	OnlyIfCodes    []int               // responses with other statuses are inconclusive
+	OnlyIfBackend  bool                // responses of the balancer itself are inconclusive
 	Codes          []int               // the status is one of these
 	NotCode        int                 // the status is not this one
 	Pool           string              // a server of this pool answers
-	FromBalancer   bool                // no backend does
-	NotForwarded   bool                // no backend does, and none has seen the request
-	NotForwardedTo string              // no server of this pool does, and none has seen the request
-	BackendPaths   []string            // that backends see of it, each
-	Arrivals       [2]int              // at how many backends the request arrives, least and most; 0, 0 is any
-	Headers        map[string][]string // fields of the answer, and all their values; none: it is absent
-	HeadersPresent []string            // fields of the answer that are there, whatever their value
-	Handshake      map[string]string   // how the handshake goes
-	Latency        Interval            // from sending to the end of the answer
-	Silence        Interval            // how long the client is silent until the balancer ends it
-	Access         []model.Access      // who is let in; others get 403
-	ClientAddress  string              // the address that it comes from, where that is not the worker's
+	FromBalancer   bool                // the balancer answers, not a backend
+	NotForwarded   bool                // the balancer answers, and no backend sees the request
+	NotForwardedTo string              // no server of this pool sees the request
+	BackendPaths   []string            // the paths that backends see, each once
+	Arrivals       [2]int              // arrivals at backends, min and max; 0, 0: any
+	Headers        map[string][]string // response headers with all their values; no values: the header is absent
+	HeadersPresent []string            // response headers that are present, with any value
+	Handshake      map[string]string   // the TLS handshake
+	Latency        Interval            // from sending the request to the end of the response
+	Silence        Interval            // how long a silent client waits until the balancer ends the connection
+	Access         []model.Access      // who is allowed; others get 403
+	ClientAddress  string              // the source address; empty: the worker's
 
-	// HeaderMismatch says what else of the answer's fields is not as it is to be; empty: nothing.
+	// HeaderMismatch describes any other difference in the response headers, or returns "".
 	HeaderMismatch func(header url.Values) string
-	// CustomMismatch says what is wrong in place of all that is above but Shake and Quiet, be there an answer or none.
+	// CustomMismatch replaces all comparisons above except Handshake and Silence, even without a response.
 	CustomMismatch func(header url.Values, arrived []history.Arrival) string
 }
 
-// Interval is a time from Least to Most; the zero value is any.
+// Interval is a range of durations, both ends included; the zero value contains all.
 type Interval struct{ Min, Max time.Duration }
 
 func (i Interval) String() string {
-	return fmt.Sprintf("%s to %s", units.Duration(i.Min), units.Duration(i.Max))
+	return units.DurationRange(i.Min, i.Max)
 }
 
 func (i Interval) contains(d time.Duration) bool { return i == Interval{} || d >= i.Min && d <= i.Max }
 
-// outcome is what came of a question.
+// outcome is the actual response to a probe.
 type outcome struct {
 	history.Hit
 	cfg      model.Config
@@ -58,8 +58,8 @@ type outcome struct {
 	arrivals []history.Arrival
 }
 
-// mismatches hold a response against what was to come, one part each, and say in what it differs; empty: not at all.
-// The first difference is told.
+// mismatches compare one aspect of a response each and describe the difference, or return "". The first difference is
+// reported.
 var mismatches = []func(Want, outcome) string{
 	Want.statusMismatch,
 	Want.poolMismatch,
@@ -71,7 +71,7 @@ var mismatches = []func(Want, outcome) string{
 	Want.fieldsMismatch,
 }
 
-// Mismatch says in what an answer is not the one that was to come; empty where it is.
+// Mismatch describes how a response differs from the expected one, or returns "".
 func (r Want) Mismatch(h history.History, hit history.Hit, arrived []history.Arrival) string {
 	switch {
 	case r.Handshake != nil:
@@ -79,31 +79,31 @@ func (r Want) Mismatch(h history.History, hit history.Hit, arrived []history.Arr
 	case r.Silence != Interval{}:
 		return r.silenceMismatch(hit)
 	case hit.Err != "" && r.CustomMismatch == nil:
-		return fmt.Sprintf("no answer (%s)", hit.Err)
+		return fmt.Sprintf("no response (%s)", OutcomeOf(hit))
 	}
 	header, err := url.ParseQuery(hit.Header)
 	if err != nil {
-		return "its header fields cannot be read: " + err.Error()
+		return "cannot parse the response headers: " + err.Error()
 	}
 	if r.CustomMismatch != nil {
 		return r.CustomMismatch(header, arrived)
 	}
 	want, got := r.forClient(h.Env.ClientAddr), outcome{hit, h.Plan.Config, header, arrived}
-	for _, differs := range mismatches {
-		if what := differs(want, got); what != "" {
+	for _, compare := range mismatches {
+		if what := compare(want, got); what != "" {
 			return what
 		}
 	}
 	return ""
 }
 
-// isConclusive reports whether an answer says anything.
+// isConclusive reports whether a response counts as evidence.
 func (r Want) isConclusive(hit history.Hit) bool {
-	given := len(r.OnlyIfCodes) == 0 || slices.Contains(r.OnlyIfCodes, hit.Code)
-	return given && (hit.Server != "" || !r.OnlyIfBackend)
+	statusMatches := len(r.OnlyIfCodes) == 0 || slices.Contains(r.OnlyIfCodes, hit.Code)
+	return statusMatches && (hit.Server != "" || !r.OnlyIfBackend)
 }
 
-// forClient is the reply to the client that asks, unless From says another: who is not let in gets 403.
+// forClient returns the response expected by a client, or by ClientAddress if set: 403 if it is not allowed.
 func (r Want) forClient(client string) Want {
 	address, err := netip.ParseAddr(cmp.Or(r.ClientAddress, client))
 	if len(r.Access) > 0 && err == nil && !isAllowed(r.Access, address) {
@@ -115,9 +115,9 @@ func (r Want) forClient(client string) Want {
 func (r Want) statusMismatch(got outcome) string {
 	switch {
 	case len(r.Codes) > 0 && !slices.Contains(r.Codes, got.Code):
-		return fmt.Sprintf("answered %d by %s instead of %s", got.Code, ResponderOf(got.Hit), units.Alternatives(r.Codes))
+		return fmt.Sprintf("status %d from %s instead of %s", got.Code, ResponderOf(got.Hit), units.Alternatives(r.Codes))
 	case r.NotCode != 0 && got.Code == r.NotCode:
-		return fmt.Sprintf("answered %d by %s", got.Code, ResponderOf(got.Hit))
+		return fmt.Sprintf("unexpected status %d from %s", got.Code, ResponderOf(got.Hit))
 	}
 	return ""
 }
@@ -126,15 +126,15 @@ func (r Want) poolMismatch(got outcome) string {
 	if r.Pool == "" || HasServer(got.cfg, r.Pool, got.Server) {
 		return ""
 	}
-	return fmt.Sprintf("answered %d by %s, which is no server of %s", got.Code, ResponderOf(got.Hit), r.Pool)
+	return fmt.Sprintf("status %d from %s, which is not a server of %s", got.Code, ResponderOf(got.Hit), r.Pool)
 }
 
 func (r Want) balancerMismatch(got outcome) string {
 	switch {
 	case (r.NotForwarded || r.FromBalancer) && got.Server != "":
-		return fmt.Sprintf("answered %d by %s, where the balancer is to answer by itself", got.Code, got.Server)
+		return fmt.Sprintf("status %d from %s; the balancer must answer itself", got.Code, got.Server)
 	case r.NotForwarded && len(got.arrivals) > 0:
-		return fmt.Sprintf("it reached %s", got.arrivals[0].Server)
+		return fmt.Sprintf("forwarded to %s", got.arrivals[0].Server)
 	}
 	return ""
 }
@@ -147,7 +147,7 @@ func (r Want) forwardingMismatch(got outcome) string {
 	if server == "" {
 		return ""
 	}
-	return fmt.Sprintf("answered %d, and it reached %s", got.Code, server)
+	return fmt.Sprintf("status %d, and forwarded to %s", got.Code, server)
 }
 
 func (r Want) latencyMismatch(got outcome) string {
@@ -155,7 +155,7 @@ func (r Want) latencyMismatch(got outcome) string {
 	if r.Latency.contains(took) {
 		return ""
 	}
-	return fmt.Sprintf("answered %d after %s instead of %s", got.Code, units.Duration(took.Round(time.Millisecond)), r.Latency)
+	return fmt.Sprintf("status %d after %s instead of %s", got.Code, units.Duration(took), r.Latency)
 }
 
 func (r Want) arrivalsMismatch(got outcome) string {
@@ -163,18 +163,19 @@ func (r Want) arrivalsMismatch(got outcome) string {
 	if r.Arrivals[1] == 0 || n >= r.Arrivals[0] && n <= r.Arrivals[1] {
 		return ""
 	}
-	return fmt.Sprintf("answered %d, and reached backends %d times instead of %s", got.Code, n, units.CountRange(r.Arrivals))
+	return fmt.Sprintf("status %d, and reached backends %d times instead of %s", got.Code, n, units.CountRange(r.Arrivals))
 }
 
 func (r Want) pathsMismatch(got outcome) string {
 	if r.BackendPaths == nil {
 		return ""
 	}
-	seen := arrivedPaths(got.arrivals)
-	if slices.Equal(seen, slices.Sorted(slices.Values(r.BackendPaths))) {
+	paths := arrivedPaths(got.arrivals)
+	if slices.Equal(paths, slices.Sorted(slices.Values(r.BackendPaths))) {
 		return ""
 	}
-	return fmt.Sprintf("answered %d, and backends saw %s instead of %s", got.Code, units.Join(seen), units.Join(r.BackendPaths))
+	return fmt.Sprintf("status %d, and backends saw %s instead of %s",
+		got.Code, units.Join(paths), units.Join(r.BackendPaths))
 }
 
 func (r Want) fieldsMismatch(got outcome) string {
@@ -182,10 +183,10 @@ func (r Want) fieldsMismatch(got outcome) string {
 	if what == "" {
 		return ""
 	}
-	return fmt.Sprintf("answered %d by %s %s", got.Code, ResponderOf(got.Hit), what)
+	return fmt.Sprintf("status %d from %s %s", got.Code, ResponderOf(got.Hit), what)
 }
 
-// firstServerOf is the first server of a pool that a request arrived at; empty where none did.
+// firstServerOf returns the first server of a pool that a request reached, or "".
 func firstServerOf(cfg model.Config, pool string, arrived []history.Arrival) string {
 	i := slices.IndexFunc(arrived, func(a history.Arrival) bool { return HasServer(cfg, pool, a.Server) })
 	if i < 0 {
@@ -194,19 +195,19 @@ func firstServerOf(cfg model.Config, pool string, arrived []history.Arrival) str
 	return arrived[i].Server
 }
 
-// arrivedPaths are those of a request's arrivals, each once.
-func arrivedPaths(arrived []history.Arrival) (seen []string) {
+// arrivedPaths returns the paths of a request's arrivals, each once.
+func arrivedPaths(arrived []history.Arrival) (paths []string) {
 	for _, a := range arrived {
 		if noted, err := url.ParseQuery(a.Header); err == nil {
 			path, _, _ := strings.Cut(noted.Get(history.PathField), "?")
-			seen = append(seen, path)
+			paths = append(paths, path)
 		}
 	}
-	slices.Sort(seen)
-	return slices.Compact(seen)
+	slices.Sort(paths)
+	return slices.Compact(paths)
 }
 
-// headersMismatch says which header field of an answer is not as it is to be.
+// headersMismatch describes the first response header that differs, or returns "".
 func (r Want) headersMismatch(header url.Values) string {
 	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
 		got, want := header[name], r.Headers[name]
@@ -215,7 +216,7 @@ func (r Want) headersMismatch(header url.Values) string {
 		}
 		switch {
 		case len(want) == 0:
-			return fmt.Sprintf("with %s: %q, which is not to be there", name, strings.Join(got, ", "))
+			return fmt.Sprintf("with unexpected %s: %q", name, strings.Join(got, ", "))
 		case len(got) == 0:
 			return fmt.Sprintf("without %s: %s", name, strings.Join(want, ", "))
 		}
@@ -232,11 +233,11 @@ func (r Want) headersMismatch(header url.Values) string {
 	return ""
 }
 
-// handshakeMismatch says what of a TLS handshake is not as it is to be.
+// handshakeMismatch describes how a TLS handshake differs, or returns "".
 func (r Want) handshakeMismatch(hit history.Hit) string {
 	got, err := url.ParseQuery(hit.HandshakeInfo)
 	if err != nil {
-		return "the handshake cannot be read: " + err.Error()
+		return "cannot parse the handshake: " + err.Error()
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Handshake)) {
 		is, want := got.Get(name), r.Handshake[name]
@@ -247,9 +248,9 @@ func (r Want) handshakeMismatch(hit history.Hit) string {
 		case got.Get(history.HandshakeAlert) != "":
 			return "refused with alert " + got.Get(history.HandshakeAlert)
 		case got.Get(history.HandshakeVersion) == "":
-			return fmt.Sprintf("no handshake (%s)", hit.Err)
+			return fmt.Sprintf("no handshake (%s)", OutcomeOf(hit))
 		case name == history.HandshakeTrust:
-			return "the certificate is not to be trusted: " + is
+			return "untrusted certificate: " + is
 		default:
 			return fmt.Sprintf("%s is %q instead of %q", name, is, want)
 		}
@@ -257,27 +258,27 @@ func (r Want) handshakeMismatch(hit history.Hit) string {
 	return ""
 }
 
-// silenceMismatch says whether the balancer ended a silent client's connection at another time.
+// silenceMismatch describes how the balancer treated a silent client differently, or returns "".
 func (r Want) silenceMismatch(hit history.Hit) string {
-	// The client may have heard the answer late.
+	// The client may have received the response late.
 	early := max(hit.Silence, hit.Done-hit.Sent) < r.Silence.Min
 	switch {
 	case hit.Silence == 0 && hit.Err != "":
-		return fmt.Sprintf("no answer (%s)", hit.Err)
+		return fmt.Sprintf("no response (%s)", OutcomeOf(hit))
 	case hit.Err == history.Timeout && hit.Silence < r.Silence.Max:
-		return "" // lbproof did not wait long enough, and it was not over before
+		return "" // the client gave up first, and the connection was not closed too early
 	case hit.Err == history.Timeout:
-		return fmt.Sprintf("not ended after %s", units.Duration(hit.Silence.Round(time.Millisecond)))
+		return fmt.Sprintf("still open after %s", units.Duration(hit.Silence.Round(time.Millisecond)))
 	case early || hit.Silence > r.Silence.Max:
-		return fmt.Sprintf("ended after %s instead of %s", units.Duration(hit.Silence.Round(time.Millisecond)), r.Silence)
+		return fmt.Sprintf("closed after %s instead of %s", units.Duration(hit.Silence.Round(time.Millisecond)), r.Silence)
 	case hit.Code != 0 && len(r.Codes) > 0 && !slices.Contains(r.Codes, hit.Code):
-		return fmt.Sprintf("answered %d instead of %s", hit.Code, units.Alternatives(r.Codes))
+		return fmt.Sprintf("status %d instead of %s", hit.Code, units.Alternatives(r.Codes))
 	}
 	return ""
 }
 
-// HasServer says whether a server is one of a pool, or of the pools of a split; where the configuration has neither, a
-// program chose it.
+// HasServer reports whether a server belongs to a pool, or to a pool of a split. It is true for any server if the
+// configuration has neither: a program chose the server.
 func HasServer(cfg model.Config, pool, server string) bool {
 	if split, ok := cfg.Split(pool); ok {
 		return slices.ContainsFunc(split.Shares, func(s model.Share) bool { return HasServer(cfg, s.Pool, server) })

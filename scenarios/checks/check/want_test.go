@@ -9,7 +9,7 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 )
 
-// A client that hears an answer late is silent for longer than it knows.
+// A client that receives a response late has been silent for longer than it measured.
 func TestSilenceOfALateClient(t *testing.T) {
 	want := Want{Silence: Interval{65 * time.Second, 66 * time.Second}}
 	f := func(differs bool, quiet, all time.Duration) {
