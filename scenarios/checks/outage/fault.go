@@ -7,24 +7,21 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// What the promises on failures have in common: a server is dead from one time to another, its balancer goes on asking
-// it until it knows, and again when it has come back.
-
-// Refusing are the faults after which connections are refused at once; hanging all after which nothing comes back, or
-// not even a connection comes about. Of lying ones only the health checks know.
+// Faults by what clients of the server see: connections are refused at once; there is no response, or not even a
+// connection; or only health checks fail.
 var (
 	RefusingFaults  = plan.FaultsWithEffect(plan.EffectRefused)
 	HangingFaults   = plan.FaultsWithEffect(plan.EffectFrozen, plan.EffectUnreachable)
 	CheckOnlyFaults = plan.FaultsWithEffect(plan.EffectUnhealthy)
 )
 
-// Tolerance is what the clocks and the schedulers of a loaded machine may add.
+// Tolerance is the error of clocks and schedulers on a loaded machine.
 const Tolerance = 50 * time.Millisecond
 
-// SettleTime is how long after a server's return its share may still grow: nginx gives it back a step with every pick.
+// SettleTime is how long a server's share may still grow after its return: nginx restores it step by step.
 const SettleTime = time.Second
 
-// MaxReturnTime is how long a server that is back may be kept out of rotation for what happened before.
+// MaxReturnTime returns how long a server may stay out of rotation after the end of its outage.
 func MaxReturnTime(s model.Server) time.Duration {
 	d := SettleTime
 	if s.HealthCheck != nil {

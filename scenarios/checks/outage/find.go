@@ -10,7 +10,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// TrafficEnd says when the last hit was done.
+// TrafficEnd returns the end of the last phase.
 func TrafficEnd(h history.History) time.Duration {
 	last := time.Duration(0)
 	for _, p := range h.Env.Phases {
@@ -19,17 +19,16 @@ func TrafficEnd(h history.History) time.Duration {
 	return last
 }
 
-// FindPartial are the times that servers of a pool were dead by the given faults, and asked by an open loop, while others
-// were there.
+// FindPartial returns the outages of a pool's servers by the given faults while other servers were up.
 func FindPartial(h history.History, pool model.Pool, kinds ...plan.Fault) []*Outage {
-	together := []plan.PhaseKind{plan.KindBackups, plan.KindAllDown}
+	allDownKinds := []plan.PhaseKind{plan.KindBackups, plan.KindAllDown}
 	return slices.DeleteFunc(FindAll(h, pool, kinds...), func(e *Outage) bool {
 		phase := e.Fault.Event.Phase
-		return phase < len(h.Plan.Phases) && slices.Contains(together, h.Plan.Phases[phase].Kind)
+		return phase < len(h.Plan.Phases) && slices.Contains(allDownKinds, h.Plan.Phases[phase].Kind)
 	})
 }
 
-// FindAll has those too in which all were dead at once on purpose.
+// FindAll is FindPartial with the outages of all servers at once.
 func FindAll(h history.History, pool model.Pool, kinds ...plan.Fault) []*Outage {
 	var all []*Outage
 	end := TrafficEnd(h)
@@ -52,12 +51,12 @@ func FindAll(h history.History, pool model.Pool, kinds ...plan.Fault) []*Outage 
 	return all
 }
 
-// newOutage is what the plan says of a fault of a server, and of the requests that its pool gets meanwhile.
+// newOutage returns what the plan tells about a fault and the traffic to the pool meanwhile.
 func newOutage(h history.History, pool model.Pool, server model.Server, m history.FaultWindow) *Outage {
 	phase := m.Event.Phase
-	turns := pool.Balance.IsRoundRobin() || isKeyless(h.Plan, pool, phase)
-	if turns && pool.Sticky != nil { // by which clients with cookies go
-		turns = !h.Plan.Phases[phase].Clients.Cookies
+	rotates := pool.Balance.IsRoundRobin() || isKeyless(h.Plan, pool, phase)
+	if rotates && pool.Sticky != nil { // clients with cookies stay with their servers
+		rotates = !h.Plan.Phases[phase].Clients.Cookies
 	}
 	return &Outage{
 		Server:         server,
@@ -67,13 +66,13 @@ func newOutage(h history.History, pool model.Pool, server model.Server, m histor
 		Rate:           expectedRate(h, pool, server, phase),
 		Share:          rotationShare(pool, server),
 		burstGap:       burstGap(h.Plan, phase),
-		RoundRobin:     turns,
+		RoundRobin:     rotates,
 		LeastConn:      pool.Balance.ComparesAllServers() && pool.Sticky == nil,
 		PerWorker:      !pool.SharedState && h.Env.Workers != 1,
 	}
 }
 
-// setEnds enters of episodes, in their order, when each is over, and whether states know of the one before.
+// setEnds sets End and CountsReset of outages in order.
 func setEnds(h history.History, all []*Outage) {
 	for i, e := range all {
 		for _, later := range all[i+1:] {
@@ -86,7 +85,7 @@ func setEnds(h history.History, all []*Outage) {
 	}
 }
 
-// hasReloadBetween reports whether the balancer took its configuration over between two times.
+// hasReloadBetween reports whether the balancer reloaded between two times.
 func hasReloadBetween(h history.History, from, to time.Duration) bool {
 	return slices.ContainsFunc(h.Env.Faults, func(m history.FaultWindow) bool {
 		reloaded := m.Event.Fault == plan.FaultReload && m.Err == ""
@@ -94,14 +93,14 @@ func hasReloadBetween(h history.History, from, to time.Duration) bool {
 	})
 }
 
-// maxTrafficGap is how long nobody asks a pool where what becomes of a server can no more be seen.
+// maxTrafficGap is the longest gap in the requests to a pool in which the state of a server is still observable.
 const maxTrafficGap = time.Second
 
-// setTrafficUntil finds until when somebody asked the pool after each death.
+// setTrafficUntil sets TrafficUntil of all outages.
 func setTrafficUntil(h history.History, pool model.Pool, all []*Outage) {
-	asked, find := make([]map[int]bool, len(all)), check.RouteFinder(h) // in which pieces of time since a death was over
+	traffic, find := make([]map[int]bool, len(all)), check.RouteFinder(h) // by outage: intervals after it with requests
 	for i := range all {
-		asked[i] = map[int]bool{}
+		traffic[i] = map[int]bool{}
 	}
 	for hit := range h.Hits {
 		if j := find(hit.Seq); j == nil || j.Route.Pool != pool.Name && j.Route.Pool != "" {
@@ -109,20 +108,20 @@ func setTrafficUntil(h history.History, pool model.Pool, all []*Outage) {
 		}
 		for i, e := range all {
 			if hit.Sent >= e.Fault.EndsAfter && hit.Sent < e.End {
-				asked[i][int((hit.Sent-e.Fault.EndsAfter)/maxTrafficGap)] = true
+				traffic[i][int((hit.Sent-e.Fault.EndsAfter)/maxTrafficGap)] = true
 			}
 		}
 	}
 	for i, e := range all {
 		n := 0
-		for asked[i][n] {
+		for traffic[i][n] {
 			n++
 		}
-		e.TrafficUntil = e.Fault.EndsAfter + time.Duration(max(0, n-1))*maxTrafficGap // the last piece may have ended before
+		e.TrafficUntil = e.Fault.EndsAfter + time.Duration(max(0, n-1))*maxTrafficGap // the last interval may be incomplete
 	}
 }
 
-// addObservations enters what the servers saw: who tried to connect, and when the last and the first requests came.
+// addObservations records the connection attempts, and the last and first requests that reached the servers.
 func addObservations(h history.History, all []*Outage) {
 	for a := range h.Attempts {
 		for _, e := range all {
@@ -147,13 +146,13 @@ func addObservations(h history.History, all []*Outage) {
 	}
 	for _, e := range all {
 		slices.Sort(e.Attempts)
-		dead, _ := slices.BinarySearch(e.Attempts, e.LastAlive+1)
-		e.Attempts = e.Attempts[dead:]
+		first, _ := slices.BinarySearch(e.Attempts, e.LastAlive+1)
+		e.Attempts = e.Attempts[first:]
 	}
 }
 
-// addHangingReturns finds the first request that a server that had hung was sent after it was well: those that had waited reach
-// it first.
+// addHangingReturns finds the first request sent after a server stopped hanging: requests that have waited reach it
+// before.
 func addHangingReturns(h history.History, all []*Outage) {
 	for hit := range h.Hits {
 		for _, e := range all {

@@ -12,8 +12,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// Responses are the requests that reached the episode's server since it was ordered, and which of them failed there:
-// those that came to its status, or were sent again elsewhere.
+// Responses returns the requests that reached the server since the fault was ordered. With counted, a request failed if
+// the client got the status of the fault or another server's response.
 func (e *Outage) Responses(h history.History, counted bool) []ForwardedRequest {
 	var all []ForwardedRequest
 	at := map[uint64]int{}
@@ -35,39 +35,41 @@ func (e *Outage) Responses(h history.History, counted bool) []ForwardedRequest {
 	return all
 }
 
-// HasAttempt says whether somebody tried to connect to the server within a time.
+// HasAttempt reports whether anybody tried to connect to the server between two times.
 func (e *Outage) HasAttempt(from, to time.Duration) bool {
 	return slices.ContainsFunc(e.Attempts, func(at time.Duration) bool { return from <= at && at <= to })
 }
 
-// Outage is one time that a server was dead, or ill. EveryEpisode fills it in.
+// Outage is one period in which a server was down or unhealthy. FindAll fills it in.
 type Outage struct {
-	// What the fault is, and whose.
+	// The fault and its server.
 	Server         model.Server
-	Fault          history.FaultWindow // of a fault that was in force
-	Hangs          bool                // what is asked of the server is not answered, rather than refused
-	OnlyChecksFail bool                // only its health checks fail
+	Fault          history.FaultWindow // took effect
+	Hangs          bool                // requests get no response, rather than being refused
+	OnlyChecksFail bool                // only health checks fail
 
-	// What the phase of the fault asks the pool for. Where Rate is 0, because no open loop asked it, nothing can be
-	// said of how soon the server was asked, and none of the times below but Mark's and Next are evidence.
-	Rate        float64       // requests per second that were meant for it while it lived
-	Share       float64       // of the pool's turns; valid without Rate
-	burstGap    time.Duration // between two rows of requests to the pool; 0 where there are none
-	RoundRobin  bool          // the pool's servers take turns, so that it is known how soon each is asked
-	LeastConn   bool          // or the one with the fewest requests in flight is asked, which one that is back has
-	PerWorker   bool          // states, one in each worker
-	CountsReset bool          // no state knows of an earlier death
+	// The traffic to the pool in the phase of the fault. If Rate is 0, because the phase has no open loop to the pool, it
+	// is unknown how soon the server should get a request, and of the times below only those of Fault and End are
+	// evidence.
+	Rate        float64       // requests per second to the server while it was up
+	Share       float64       // of the pool's rotation; valid without Rate
+	burstGap    time.Duration // between two bursts of requests to the pool; 0: no bursts
+	RoundRobin  bool          // servers are selected in rotation, so that it is known how soon each gets a request
+	LeastConn   bool          // the server with the fewest requests in flight is selected, such as one that is back
+	PerWorker   bool          // each worker is an instance of its own
+	CountsReset bool          // no instance has counted failures of an earlier outage
 
-	// What servers and clients saw. Times count from the beginning of the run; 0 where there was none.
-	Attempts         []time.Duration // to connect to it after Alive, in order; with Ours those for one pool's requests alone
-	LastAlive        time.Duration   // it still answered then: the last request that reached it, or when the fault was ordered
+	// Observations of servers and clients. Times are since the start of the run; 0: none.
+	Attempts         []time.Duration // to connect to the server after LastAlive, in order; see KeepAttemptsFor
+	LastAlive        time.Duration   // the last request that reached it before the fault, or when the fault was ordered
 	LastArrival      time.Duration   // the last request that reached it before the fault ended
-	LastEarlyAttempt time.Duration   // the last attempt after the fault's end was ordered and before the server was back
-	ReturnedAt       time.Duration   // the first request that reached it after it came back, or that was sent then, where it hung
-	TrafficUntil     time.Duration   // until when, after it came back, somebody asked the pool all the time
-	End              time.Duration   // when the episode is over: the server's next fault, or the end of the traffic
+	LastEarlyAttempt time.Duration   // the last attempt between the order to end the fault and the server's return
+	ReturnedAt       time.Duration   // the first request that reached it after the fault; if it hung: the first one sent
+	TrafficUntil     time.Duration   // until when, after its return, the pool had requests without a gap
+	End              time.Duration   // the server's next fault, or the end of the traffic
 }
 
+// addArrival records a request that reached the server.
 func (e *Outage) addArrival(at time.Duration) {
 	if at > e.LastAlive && at <= e.Fault.StartsBy {
 		e.LastAlive = at
@@ -75,12 +77,12 @@ func (e *Outage) addArrival(at time.Duration) {
 	if at < e.Fault.EndsAfter {
 		e.LastArrival = max(e.LastArrival, at)
 	}
-	if !e.Hangs { // those that had waited reach it first: see returned
+	if !e.Hangs { // requests that have waited reach it first: see addHangingReturns
 		e.addReturn(at)
 	}
 }
 
-// addReturn enters a request that the server got, or was sent, at a time after it had come back.
+// addReturn records a request that the server got, or was sent, after its return.
 func (e *Outage) addReturn(at time.Duration) {
 	after := at >= e.Fault.EndsAfter && at < e.End
 	if first := e.ReturnedAt == 0 || at < e.ReturnedAt; after && first {
@@ -88,20 +90,19 @@ func (e *Outage) addReturn(at time.Duration) {
 	}
 }
 
-// overlaps reports whether a request of the fault's phase was under way between the server's death and the end of the
-// episode.
+// overlaps reports whether a request of the fault's phase was in flight between LastAlive and End.
 func (e *Outage) overlaps(hit history.Hit) bool {
 	return hit.Phase == e.Fault.Event.Phase && hit.Done >= e.LastAlive && hit.Sent <= e.End
 }
 
-// attemptsBetween are the places of the attempts between two times, both included: from first on, and before end.
+// attemptsBetween returns the indices of the attempts between two times, both included: from first to before end.
 func (e *Outage) attemptsBetween(from, to time.Duration) (first, end int) {
 	first, _ = slices.BinarySearch(e.Attempts, from)
 	end, _ = slices.BinarySearch(e.Attempts, to+1)
 	return first, end
 }
 
-// MaxRequestGap is how long it takes, but for one time in a thousand, until the next request is meant for the server.
+// MaxRequestGap is the 99.9 % quantile of the time until the next request to the server.
 func (e *Outage) MaxRequestGap() time.Duration {
 	if e.Rate <= 0 {
 		return 0
@@ -109,8 +110,8 @@ func (e *Outage) MaxRequestGap() time.Duration {
 	return e.burstGap + time.Duration(math.Log(1000)/e.Rate*float64(time.Second))
 }
 
-// LastRequest is when the last request was sent to the dead server: of attempts that lie as close together as requests do.
-// Those of health checks lie apart.
+// LastRequest returns when the server got its last request during the outage: attempts for requests are as close
+// together as requests, those of health checks are not.
 func (e *Outage) LastRequest() time.Duration {
 	if e.OnlyChecksFail {
 		return e.LastArrival
@@ -124,7 +125,7 @@ func (e *Outage) LastRequest() time.Duration {
 	return e.LastAlive
 }
 
-// AttemptTimeout is how long an attempt on the server takes to fail, by the routes that lead to its pool; 0 where it never does.
+// AttemptTimeout returns how long an attempt takes to fail on a route to the pool; 0: at once, or never.
 func (e *Outage) AttemptTimeout(cfg model.Config, pool string) time.Duration {
 	kind := model.ReadTimeout
 	switch {
@@ -144,11 +145,11 @@ func (e *Outage) AttemptTimeout(cfg model.Config, pool string) time.Duration {
 	return longest
 }
 
-// IndependentAttempts are the attempts for a pool's requests that were made when the balancer knew that the one before had failed: no
-// request that may have made one was under way by then. Where the balancer is kept from running, several come to the
-// same server before a failure counts.
+// IndependentAttempts returns the attempts for a pool's requests that the balancer made knowing that the previous one
+// had failed: no request that may have made another was in flight. A balancer without CPU time makes several attempts
+// before the first failure counts.
 func (e *Outage) IndependentAttempts(h history.History, pool string) []time.Duration {
-	made, blind := make([]bool, len(e.Attempts)), make([]bool, len(e.Attempts))
+	attributed, dependent := make([]bool, len(e.Attempts)), make([]bool, len(e.Attempts))
 	find := check.RouteFinder(h)
 	for hit := range h.Hits {
 		if !e.overlaps(hit) {
@@ -159,23 +160,23 @@ func (e *Outage) IndependentAttempts(h history.History, pool string) []time.Dura
 		}
 		first, end := e.attemptsBetween(hit.Sent-refusalNotice, hit.Done)
 		for i := first; i < end; i++ {
-			made[i], blind[i] = made[i] || hit.Sent <= e.Attempts[i], blind[i] || i > first
+			attributed[i], dependent[i] = attributed[i] || hit.Sent <= e.Attempts[i], dependent[i] || i > first
 		}
 	}
-	var left []time.Duration
+	var kept []time.Duration
 	for i, at := range e.Attempts {
-		if made[i] && !blind[i] {
-			left = append(left, at)
+		if attributed[i] && !dependent[i] {
+			kept = append(kept, at)
 		}
 	}
-	return left
+	return kept
 }
 
-// refusalNotice is how soon the balancer knows that an attempt was refused.
+// refusalNotice is how long the balancer takes to notice that an attempt was refused.
 const refusalNotice = time.Millisecond
 
-// KeepAttemptsFor leaves those attempts that were made for a pool's requests, where another pool has the server too. ok is false
-// where some may have been for either.
+// KeepAttemptsFor removes the attempts of other pools that share the server. ok is false if an attempt may belong to
+// either.
 func (e *Outage) KeepAttemptsFor(h history.History, pool string) (ok bool) {
 	if e.Hangs || h.Plan.Phases[e.Fault.Event.Phase].BurstLen < 2 {
 		return false
@@ -186,52 +187,51 @@ func (e *Outage) KeepAttemptsFor(h history.History, pool string) (ok bool) {
 		if j == nil || !e.overlaps(hit) {
 			continue
 		}
-		whose := others
+		owner := others
 		if j.Route.Pool == pool {
-			whose = mine
+			owner = mine
 		}
 		first, end := e.attemptsBetween(hit.Sent, hit.Done)
 		for i := first; i < end; i++ {
-			whose[i] = true
+			owner[i] = true
 		}
 	}
-	var left []time.Duration
+	var kept []time.Duration
 	for i, at := range e.Attempts {
 		switch {
 		case mine[i] && others[i]:
 			return false
 		case mine[i]:
-			left = append(left, at)
+			kept = append(kept, at)
 		}
 	}
-	e.Attempts = left
+	e.Attempts = kept
 	return true
 }
 
-// BurstsReachCount says whether each client of the phase sends so many requests one after another that its worker must meet a count
-// of failures of the dead server's. Each worker that anybody asked has met it then, and nobody asked the others: the
-// attempts are a multiple of the count.
+// BurstsReachCount reports whether the bursts of the phase are so long that each worker that gets one must reach its
+// failure count (max_fails=fails). Other workers make no attempts, so that the attempts are a multiple of the count.
 func (e *Outage) BurstsReachCount(h history.History, fails int) bool {
 	l := h.Plan.Phases[e.Fault.Event.Phase]
 	if l.BurstLen < 2 || !e.CountsReset {
 		return false
 	}
-	soon := e.RoundRobin || e.LeastConn
-	return soon && float64(l.BurstLen)*e.Share >= float64(fails)
+	predictable := e.RoundRobin || e.LeastConn
+	return predictable && float64(l.BurstLen)*e.Share >= float64(fails)
 }
 
-// ForwardedRequest is a request that the balancer sent to a server, and which client's connection it was for.
+// ForwardedRequest is a request that the balancer sent to a server.
 type ForwardedRequest struct {
-	At        time.Duration // of the attempt that failed, or by when there was an answer
-	Conn      int
+	At        time.Duration // of the failed attempt, or of the response
+	Conn      int           // of the client
 	Failed    bool
-	InFlight  bool // it had reached the server when that died
-	AfterSkip bool // a request of the same connection had not been tried there before, since it died
+	InFlight  bool // it had reached the server before the outage
+	AfterSkip bool // an earlier request of the connection went elsewhere without an attempt, during the outage
 }
 
-// ForwardedRequests are the requests that reached or would have reached the episode's server, from its death to the end, in
-// order. Those that had reached it when it died failed too, if another server answered them. An attempt at the time of
-// which several connections had a request to the pool under way is nobody's.
+// ForwardedRequests returns the requests that were sent to the server during the outage, in order. Requests that had
+// reached it before have failed if another server answered them. Attempts that several connections may have caused are
+// left out.
 func (e *Outage) ForwardedRequests(h history.History, pool string) []ForwardedRequest {
 	c := newCollector(e, h)
 	find := check.RouteFinder(h)
@@ -249,12 +249,12 @@ func (e *Outage) ForwardedRequests(h history.History, pool string) []ForwardedRe
 	return c.all
 }
 
-// collector are those of an episode in the making.
+// collector collects the forwarded requests of an outage.
 type collector struct {
 	*Outage
-	candidates   [][]history.Hit          // by attempt: the requests that were under way, each of which may have made it
-	inFlight     map[uint64]time.Duration // requests that had reached the server when it died, and when
-	skippedSince map[int]time.Duration    // connections whose requests went elsewhere without an attempt on the server: since when
+	candidates   [][]history.Hit          // by attempt: the requests in flight, any of which may have caused it
+	inFlight     map[uint64]time.Duration // arrivals before the outage, by request
+	skippedSince map[int]time.Duration    // by connection: since when its requests went elsewhere without an attempt
 	all          []ForwardedRequest
 }
 
@@ -271,7 +271,7 @@ func newCollector(e *Outage, h history.History) *collector {
 	return c
 }
 
-// add enters what a request shows by itself, and that it was under way when attempts were made.
+// add records a request, also as a candidate for the attempts made while it was in flight.
 func (c *collector) add(hit history.Hit) {
 	first, end := c.attemptsBetween(hit.Sent, hit.Done)
 	for i := first; i < end; i++ {
@@ -284,32 +284,32 @@ func (c *collector) add(hit history.Hit) {
 	if mine && hit.Sent >= c.Fault.EndsAfter {
 		c.all = append(c.all, ForwardedRequest{At: hit.Done, Conn: hit.Conn})
 	}
-	if at, had := c.inFlight[hit.Seq]; had && !mine {
+	if at, arrived := c.inFlight[hit.Seq]; arrived && !mine {
 		c.all = append(c.all, ForwardedRequest{At: at, Conn: hit.Conn, Failed: true, InFlight: true})
 	}
 }
 
-// addSkip notes that a request was answered by another server without an attempt on this one, at least a second after it
-// died.
+// addSkip records that another server answered a request without an attempt on this one, at least a second after the
+// fault.
 func (c *collector) addSkip(hit history.Hit) {
 	elsewhere := hit.Server != "" && hit.Server != c.Server.Host
 	if !elsewhere || hit.Sent <= c.Fault.StartsBy+time.Second {
 		return
 	}
-	if since, known := c.skippedSince[hit.Conn]; !known || hit.Done < since {
+	if since, exists := c.skippedSince[hit.Conn]; !exists || hit.Done < since {
 		c.skippedSince[hit.Conn] = hit.Done
 	}
 }
 
-// addUnambiguous enters the attempts that only one request can have made.
+// addUnambiguous records the attempts that only one request can have caused.
 func (c *collector) addUnambiguous() {
-	for i, under := range c.candidates {
-		if len(under) != 1 || under[0].Server == c.Server.Host {
+	for i, inFlight := range c.candidates {
+		if len(inFlight) != 1 || inFlight[0].Server == c.Server.Host {
 			continue
 		}
-		since, known := c.skippedSince[under[0].Conn]
+		since, exists := c.skippedSince[inFlight[0].Conn]
 		c.all = append(c.all, ForwardedRequest{
-			At: c.Attempts[i], Conn: under[0].Conn, Failed: true, AfterSkip: known && since < c.Attempts[i],
+			At: c.Attempts[i], Conn: inFlight[0].Conn, Failed: true, AfterSkip: exists && since < c.Attempts[i],
 		})
 	}
 }

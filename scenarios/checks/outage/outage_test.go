@@ -12,8 +12,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Requests that were under way when an attempt was made may ask the same server before its failure counts.
-func TestAttemptsThatAreSure(t *testing.T) {
+// Requests in flight during an attempt may go to the same server before its failure counts.
+func TestIndependentAttempts(t *testing.T) {
 	const ms = time.Millisecond
 	type request struct{ sent, done time.Duration }
 	f := func(want, attempts []time.Duration, requests ...request) {
@@ -32,14 +32,14 @@ func TestAttemptsThatAreSure(t *testing.T) {
 	}
 	two := []time.Duration{10 * ms, 30 * ms}
 	f(two, two, request{9 * ms, 11 * ms}, request{29 * ms, 31 * ms})
-	f(two, two, request{9 * ms, 25 * ms}, request{20 * ms, 40 * ms})                     // the second was sent after the first had failed
-	f(two[:1], two, request{9 * ms, 32 * ms}, request{29 * ms, 32 * ms})                 // the first may have made both
-	f(two[:1], two, request{8 * ms, 11 * ms}, request{9 * ms, 32 * ms})                  // the second was under way when the first failed
-	f(two[:1], two, request{9 * ms, 11 * ms}, request{10*ms + refusalNotice/2, 32 * ms}) // or nearly
+	f(two, two, request{9 * ms, 25 * ms}, request{20 * ms, 40 * ms})                     // the second was sent after the first failed
+	f(two[:1], two, request{9 * ms, 32 * ms}, request{29 * ms, 32 * ms})                 // the first may have caused both
+	f(two[:1], two, request{8 * ms, 11 * ms}, request{9 * ms, 32 * ms})                  // the second was in flight when the first failed
+	f(two[:1], two, request{9 * ms, 11 * ms}, request{10*ms + refusalNotice/2, 32 * ms}) // or almost
 	f(two, two, request{9 * ms, 11 * ms}, request{10*ms + 2*refusalNotice, 32 * ms})
 }
 
-// Attempts on a server that two pools have are told apart by whose requests were under way.
+// Attempts on a server of two pools are attributed by the requests in flight.
 func TestAttemptsOfSharedServers(t *testing.T) {
 	route := func(path, pool string) model.Route {
 		return model.Route{Path: path, Port: 80, Pool: pool, DefaultHost: true}
@@ -65,6 +65,6 @@ func TestAttemptsOfSharedServers(t *testing.T) {
 		}
 	}
 	ms := time.Millisecond
-	f([]time.Duration{500 * ms, 4500 * ms}, true, 500*ms, 2500*ms, 4500*ms) // rows are /a /a /b /b /a /a …
-	f(nil, false, 500*ms, 2050*ms)                                          // one of either
+	f([]time.Duration{500 * ms, 4500 * ms}, true, 500*ms, 2500*ms, 4500*ms) // bursts: /a /a /b /b /a /a …
+	f(nil, false, 500*ms, 2050*ms)                                          // requests of both in flight
 }

@@ -11,25 +11,25 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// expectedRate is how many requests a second the pool's turns give a server in an open loop; 0 where that cannot be said.
+// expectedRate returns how many requests per second of an open loop rotation sends to a server; 0: unknown.
 func expectedRate(h history.History, pool model.Pool, server model.Server, phase int) float64 {
 	if phase >= len(h.Plan.Phases) {
 		return 0
 	}
 	l := h.Plan.Phases[phase]
-	find, first, mine := check.RouteFinder(h), h.Plan.FirstHit(phase), 0
+	find, first, matching := check.RouteFinder(h), h.Plan.FirstHit(phase), 0
 	for i := range l.Requests {
 		if j := find(first + uint64(i*max(1, l.BurstLen))); j != nil && j.Route.Pool == pool.Name {
-			mine++
+			matching++
 		}
 	}
 	if len(l.Requests) == 0 {
 		return 0
 	}
-	return l.Rate * float64(mine) / float64(len(l.Requests)) * rotationShare(pool, server)
+	return l.Rate * float64(matching) / float64(len(l.Requests)) * rotationShare(pool, server)
 }
 
-// rotationShare is a server's part of a pool's turns.
+// rotationShare returns a server's share of a pool's rotation.
 func rotationShare(pool model.Pool, server model.Server) float64 {
 	total := 0
 	for _, s := range check.Rotation(pool) {
@@ -41,7 +41,7 @@ func rotationShare(pool model.Pool, server model.Server) float64 {
 	return float64(max(1, server.Weight)) / float64(total)
 }
 
-// isKeyless reports whether requests of a phase bring nothing that a pool hashes, and its servers take turns for it.
+// isKeyless reports whether a pool rotates because the requests of a phase have no key to hash.
 func isKeyless(p plan.Plan, pool model.Pool, phase int) bool {
 	if pool.Balance.Hash == nil || !pool.Balance.Hash.RotatesEmptyKeys || phase >= len(p.Phases) {
 		return false
@@ -51,19 +51,19 @@ func isKeyless(p plan.Plan, pool model.Pool, phase int) bool {
 		return false
 	}
 	key := pool.Balance.Hash.Key
-	var brought func(plan.Request) bool
+	var hasKey func(plan.Request) bool
 	switch key.Variable {
 	case model.RequestHeader:
-		brought = func(r plan.Request) bool { return check.SentHeader(l, r, key.Name, 0) != "" }
+		hasKey = func(r plan.Request) bool { return check.SentHeader(l, r, key.Name, 0) != "" }
 	case model.Cookie:
-		brought = func(r plan.Request) bool { return strings.Contains(check.SentHeader(l, r, "Cookie", 0), key.Name+"=") }
+		hasKey = func(r plan.Request) bool { return strings.Contains(check.SentHeader(l, r, "Cookie", 0), key.Name+"=") }
 	default:
 		return false
 	}
-	return !slices.ContainsFunc(l.Requests, brought)
+	return !slices.ContainsFunc(l.Requests, hasKey)
 }
 
-// burstGap is how long nobody asks a pool between two rows of requests to it.
+// burstGap returns the time between two bursts of requests to a pool.
 func burstGap(p plan.Plan, phase int) time.Duration {
 	if phase >= len(p.Phases) || p.Phases[phase].BurstLen < 2 {
 		return 0

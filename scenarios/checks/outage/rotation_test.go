@@ -9,8 +9,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Requests that bring no key take turns at nginx; with one, from the client or from everybody, they do not.
-func TestKeyless(t *testing.T) {
+// nginx rotates requests without a key; it hashes those with one, be it the client's or everybody's.
+func TestIsKeyless(t *testing.T) {
 	ask := func(rotates bool, key model.Key, l plan.Phase) bool {
 		pool := model.Pool{Balance: model.Balance{Hash: &model.Hash{Key: key, RotatesEmptyKeys: rotates}}}
 		return isKeyless(plan.Plan{Phases: []plan.Phase{l}}, pool, 0)

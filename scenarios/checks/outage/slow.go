@@ -10,10 +10,10 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// Window is a time from when to when.
+// Window is a period of a run.
 type Window struct{ From, To time.Duration }
 
-// OverflowBackups are the backups that get what the others have no room for.
+// OverflowBackups returns the backups that get requests when the other servers are full.
 func OverflowBackups(pool model.Pool) []model.Server {
 	full := func(s model.Server) bool { return s.MaxConns != nil && s.MaxConns.Value > 0 }
 	if pool.WhenFull != model.SkipFullServers || !slices.ContainsFunc(check.Rotation(pool), full) {
@@ -22,12 +22,10 @@ func OverflowBackups(pool model.Pool) []model.Server {
 	return slices.DeleteFunc(slices.Clone(pool.Servers), func(s model.Server) bool { return !s.Backup })
 }
 
-// How servers are made busy: one takes longer than the others, so that whoever minds how busy they are gives it less.
-const (
-	ReleaseDelay = 20 * time.Millisecond // an answer's end until the balancer counts it no more: the same turn of its loop
-)
+// ReleaseDelay is how long after the end of a response the balancer may still count the request as in flight.
+const ReleaseDelay = 20 * time.Millisecond
 
-// ToleratedDelay is a delay, or half of what the routes to a pool wait for an answer, where that is less.
+// ToleratedDelay limits a delay to half of the shortest response timeout of the routes to a pool.
 func ToleratedDelay(cfg model.Config, pool model.Pool, delay time.Duration) time.Duration {
 	for _, r := range cfg.Routes {
 		for _, t := range r.Timeouts {
@@ -39,15 +37,14 @@ func ToleratedDelay(cfg model.Config, pool model.Pool, delay time.Duration) time
 	return delay
 }
 
-// SlowPeriod is a time in which every server of a pool's rotation is known to take as long at least for its answers.
+// SlowPeriod is a period in which every server in a pool's rotation delays its responses.
 type SlowPeriod struct {
 	From, To  time.Duration
-	Hosts     []string        // the rotation's, and backups after them
-	MinDelays []time.Duration // by host
+	Hosts     []string        // in rotation, followed by backups
+	MinDelays []time.Duration // minimum delay by host
 }
 
-// SlowPeriods are the times at which all servers of a pool's rotation were slow, by the faults of a phase each, and
-// which others were.
+// SlowPeriods returns the periods in which all servers in a pool's rotation were slow, at most one per phase.
 func SlowPeriods(h history.History, pool model.Pool) []SlowPeriod {
 	var all []SlowPeriod
 	active := check.Rotation(pool)
@@ -62,15 +59,15 @@ func SlowPeriods(h history.History, pool model.Pool) []SlowPeriod {
 				s.From, s.To = max(s.From, m.StartsBy), min(s.To, m.EndsAfter)
 			}
 		}
-		quick := func(o model.Server) bool { return !slices.Contains(s.Hosts, o.Host) }
-		if s.From < s.To && !slices.ContainsFunc(active, quick) {
+		isFast := func(o model.Server) bool { return !slices.Contains(s.Hosts, o.Host) }
+		if s.From < s.To && !slices.ContainsFunc(active, isFast) {
 			all = append(all, s)
 		}
 	}
 	return all
 }
 
-// findSlowFault is the first fault of a phase that makes all answers of a server late, and by how much.
+// findSlowFault returns the first fault of a phase that delays all responses of a server, and the delay.
 func findSlowFault(h history.History, phase int, host string) (mark history.FaultWindow, delay time.Duration, ok bool) {
 	for _, m := range h.Env.Faults {
 		if m.Event.Phase != phase || m.Event.Target != host || m.Err != "" {
@@ -84,10 +81,10 @@ func findSlowFault(h history.History, phase int, host string) (mark history.Faul
 	return history.FaultWindow{}, 0, false
 }
 
-// NoServerUp says why no request can show anything of a pool whose servers are all out of rotation.
-const NoServerUp = "no server of the pool is in rotation, so that no request can show it"
+// NoServerUp is the reason for a claim about a pool without servers in rotation.
+const NoServerUp = "no server of the pool is in rotation"
 
-// IsAllDown says whether a pool has no server that could answer a request.
+// IsAllDown reports whether all servers of a pool are marked down or drained.
 func IsAllDown(cfg model.Config, pool string) bool {
 	p, ok := cfg.Pool(pool)
 	return ok && !slices.ContainsFunc(p.Servers, func(s model.Server) bool { return !s.Down && !s.Drain })
