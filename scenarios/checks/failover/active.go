@@ -3,7 +3,6 @@ package failover
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/lbproof/lbproof/internal/history"
@@ -16,10 +15,11 @@ import (
 
 var Active = check.Check{
 	Name: plan.CheckActive,
-	Doc:  "Health checks take a dead server out and a healthy one back in.",
-	Law: "down between (fall-1)*fastinter and that plus inter, plus fall timeouts where it hangs; up between " +
-		"(rise-1)*fastinter and that plus downinter; the phase is uniform, so the time is an interval and no number; " +
-		"HAProxy's checks are counted while nobody asks anything",
+	Doc:  "Health checks take a server that is down out of rotation and bring it back once it is healthy.",
+	Law: "out of rotation between (fall-1)*fastinter and (fall-1)*fastinter + inter after the outage begins, plus " +
+		"fall timeouts if the server hangs; back between (rise-1)*fastinter and (rise-1)*fastinter + downinter after it " +
+		"recovers: the phase of the checks is uniform, so that both times are intervals; checks that backends can " +
+		"recognize are counted while the server is healthy",
 	Claims:       activeClaims,
 	Requirements: activeRequirements,
 	Judge:        judgeActive,
@@ -36,14 +36,14 @@ func activeClaims(cfg model.Config) []plan.Claim {
 			}
 			a := *s.HealthCheck
 			a.Pos, a.CheckedBefore = model.Pos{}, 0
-			i, same := at[fmt.Sprint(a)] // one promise for all servers that say the same
+			i, same := at[fmt.Sprint(a)] // one claim for all servers with the same settings
 			if !same {
 				i = len(claims)
 				at[fmt.Sprint(a)] = i
 				claims, servers = append(claims, activeClaim(p, s)), append(servers, nil)
 			}
 			servers[i] = append(servers[i], s)
-			each := activeClaim(p, s) // the last one waits longest where they are checked in turn
+			each := activeClaim(p, s) // the last one waits longest if they are checked one after another
 			claims[i].Params, claims[i].Text = each.Params, activeText(subjectOf(p, servers[i]), *s.HealthCheck)
 		}
 		return claims
@@ -59,17 +59,18 @@ func activeClaim(p model.Pool, s model.Server) plan.Claim {
 		Check: plan.CheckActive, Subject: p.Name, Detail: check.ServerName(s), Pos: s.HealthCheck.Pos,
 		Text: activeText(check.ServerName(s), *s.HealthCheck),
 		Params: plan.Params{
-			plan.ParamDetectMin: seconds(soonest), plan.ParamDetectMax: seconds(refused), plan.ParamDetectHangMax: seconds(hanging),
-			plan.ParamRejoinMin: seconds(upSoonest), plan.ParamRejoinMax: seconds(upLatest),
+			plan.ParamDetectMin: seconds(soonest), plan.ParamDetectMax: seconds(refused),
+			plan.ParamDetectHangMax: seconds(hanging),
+			plan.ParamRejoinMin:     seconds(upSoonest), plan.ParamRejoinMax: seconds(upLatest),
 		},
 	}
 	if len(s.HealthCheck.Implicit) > 0 {
-		c.Assumptions = []string{fmt.Sprintf("the defaults of %s, which nobody wrote: one check in %s, %d failed take "+
-			"it out, %d passed bring it back",
-			strings.Join(s.HealthCheck.Implicit, ", "), units.Duration(s.HealthCheck.Interval), s.HealthCheck.Fall, s.HealthCheck.Rise)}
+		c.Assumptions = []string{fmt.Sprintf("defaults of %s: a check every %s, down after %s, up after %s",
+			units.Join(s.HealthCheck.Implicit), units.Duration(s.HealthCheck.Interval),
+			units.Plural(s.HealthCheck.Fall, "failed check"), units.Plural(s.HealthCheck.Rise, "passed check"))}
 	}
 	if s.HealthCheck.Expect.Accepts(302) {
-		c.Assumptions = append(c.Assumptions, "a redirect, as to a login page, passes for health")
+		c.Assumptions = append(c.Assumptions, "a redirect (e.g. to a login page) counts as healthy")
 	}
 	return c
 }
@@ -77,28 +78,34 @@ func activeClaim(p model.Pool, s model.Server) plan.Claim {
 func activeText(who string, a model.HealthCheck) string {
 	soonest, refused, hanging := a.DetectionTime()
 	upSoonest, upLatest := a.RecoveryTime()
-	asks := a.Request.String()
+	request := a.Request.String()
 	if expected := a.Expect.String(); expected != "" {
-		asks += ", " + expected + " expected"
+		request += ", expects " + expected
 	}
 	checks := fmt.Sprintf("%d failed checks in a row", a.Fall)
 	if a.Fall == 1 {
-		checks = "one failed check is enough"
+		checks = "one failed check"
 	}
-	out := fmt.Sprintf("out %s to %s after it dies, at most %s where it hangs (%s)",
-		units.Duration(soonest), units.Duration(refused), units.Duration(hanging), checks)
-	back := fmt.Sprintf("back %s to %s after it recovers", units.Duration(upSoonest), units.Duration(upLatest))
-	return fmt.Sprintf("%s is checked every %s (%s): %s; %s.", who, units.Duration(a.Interval), asks, out, back)
+	out := fmt.Sprintf("down after %s (%s), at most %s if it hangs",
+		units.DurationRange(soonest, refused), checks, units.Duration(hanging))
+	back := fmt.Sprintf("up %s after it recovers", units.DurationRange(upSoonest, upLatest))
+	return fmt.Sprintf("%s is health-checked every %s (%s): %s; %s.", who, units.Duration(a.Interval), request, out, back)
 }
 
-// detection is what the deaths of servers have shown of an interval.
+// amountRange formats a range of parameters in seconds.
+func amountRange(least, most plan.Amount) string {
+	duration := func(a plan.Amount) time.Duration { return time.Duration(float64(a) * float64(time.Second)) }
+	return units.DurationRange(duration(least), duration(most))
+}
+
+// detection is the evidence of outages on when health checks notice them.
 type detection struct {
-	retryWait          time.Duration   // after a server is known to be dead, a request that had met it may try it once more
-	downTimes, upTimes []time.Duration // seconds from death to the last request, and from recovery to the first
+	retryWait          time.Duration   // how long after ejection a waiting request may retry the server
+	downTimes, upTimes []time.Duration // from outage to last request, and from recovery to first request
 	wrong              check.Examples
-	outages            int // deaths that were long enough to show it
-	tooShort           int // sicknesses too short to be noticed
-	passing            int // answers to health checks that were expected, though they tell of no health
+	outages            int // outages that were long enough
+	tooShort           int // unhealthy periods too short to be noticed
+	passing            int // unhealthy periods with responses that the checks accept
 }
 
 func judgeActive(claim plan.Claim, h history.History) check.Finding {
@@ -107,36 +114,37 @@ func judgeActive(claim plan.Claim, h history.History) check.Finding {
 		return check.ClaimID(plan.CheckActive, pool.Name, check.ServerName(s)) == claim.ID
 	})
 	if !ok || first < 0 {
-		return check.Finding{Untestable: "the configuration has no such server"}
+		return check.Finding{Untestable: "server not found in the configuration"}
 	}
 	checks := *pool.Servers[first].HealthCheck
 	d := detection{retryWait: sameServerRetryWait(h.Plan.Config, pool)}
-	for _, e := range outage.FindPartial(h, pool, slices.Concat(outage.RefusingFaults, outage.HangingFaults, outage.CheckOnlyFaults)...) {
+	faults := slices.Concat(outage.RefusingFaults, outage.HangingFaults, outage.CheckOnlyFaults)
+	for _, e := range outage.FindPartial(h, pool, faults...) {
 		if a := e.Server.HealthCheck; a != nil && a.Equivalent(checks) {
 			d.addOutage(e)
 		}
 	}
 	if n := countUnknownRequests(h, pool); n >= check.Repetitions {
-		d.wrong.Add("the servers were asked %s by nobody but the balancer itself, for something else than %s",
-			units.Plural(n, "time"), checks.Request)
+		d.wrong.Add("the servers got %s from the balancer itself that are not health checks (%s)",
+			units.Plural(n, "request"), checks.Request)
 	}
-	pace := d.countChecks(h, pool, checks)
-	f := d.finding(claim, h, pace)
+	counts := d.countChecks(h, pool, checks)
+	f := d.finding(claim, h, counts)
 	if f.Inconclusive = whyNoOutage(h, d.outages); d.outages == 0 && isLeftOut(h.Plan, pool) {
-		f.Inconclusive += "; --checks active takes the time"
+		f.Inconclusive += "; use --checks active to allow the time"
 	}
 	switch {
 	case f.Inconclusive != "":
-	case pace.isConclusive():
-		f.Power = "would have caught any other number of checks, and one more or fewer that it takes"
+	case counts.isConclusive():
+		f.Power = "detects any other check interval, and one check more or fewer until it is down or up"
 	default:
-		f.Power = fmt.Sprintf("would have caught intervals %.1f times as wide with probability %g",
+		f.Power = fmt.Sprintf("detects intervals %.1f times as wide (power %g)",
 			detectableWidth(d.outages, h.Plan.Beta), 1-h.Plan.Beta)
 	}
 	return f
 }
 
-// countChecks counts the health checks of all servers of a pool that are checked alike.
+// countChecks counts the health checks of all servers of a pool with the same settings.
 func (d *detection) countChecks(h history.History, pool model.Pool, checks model.HealthCheck) (all checkCounts) {
 	for _, s := range pool.Servers {
 		if s.HealthCheck == nil || !s.HealthCheck.Equivalent(checks) {
@@ -151,35 +159,35 @@ func (d *detection) countChecks(h history.History, pool model.Pool, checks model
 	return all
 }
 
-// finding is what deaths and the pace of checks say, but for what is missing.
-func (d *detection) finding(claim plan.Claim, h history.History, pace checkCounts) check.Finding {
+// finding summarizes the outages and the number of checks; missing evidence is up to the caller.
+func (d *detection) finding(claim plan.Claim, h history.History, counts checkCounts) check.Finding {
 	p := claim.Params
 	f := check.Finding{
 		N: d.outages, Need: outagesNeeded(h.Plan.Beta), CounterExamples: d.wrong.List(),
-		Test: "times from each death to the last request for the dead server, and from its recovery to the " +
-			"first, inside the interval",
+		Test: "times from each outage to the server's last request, and from its recovery to the first, " +
+			"within the interval",
 		Measured: fmt.Sprintf("out after %s, back after %s", formatRange(d.downTimes), formatRange(d.upTimes)),
-		Predicted: fmt.Sprintf("out %g s to %g s, back %g s to %g s",
-			p[plan.ParamDetectMin], p[plan.ParamDetectMax], p[plan.ParamRejoinMin], p[plan.ParamRejoinMax]),
+		Predicted: fmt.Sprintf("out after %s, back after %s",
+			amountRange(p[plan.ParamDetectMin], p[plan.ParamDetectMax]),
+			amountRange(p[plan.ParamRejoinMin], p[plan.ParamRejoinMax])),
 	}
-	if pace.isConclusive() { // the deaths show how many checks it takes
+	if counts.isConclusive() { // the outages determine only the number of checks
 		f.Need = check.Repetitions
-		f.Test += "; and how often servers were checked while they were well"
-		f.Measured += "; " + pace.String()
+		f.Test += "; number of health checks of healthy servers"
+		f.Measured += "; " + counts.String()
 	}
 	if d.tooShort > 0 {
-		f.Note = fmt.Sprintf("%s failed for too short a time to take it out", units.Number(d.tooShort)+" series of checks")
+		f.Note = fmt.Sprintf("%s series of failed checks too short to take it out", units.Number(d.tooShort))
 	}
 	if d.passing > 0 {
-		f.Note = appendNote(f.Note, fmt.Sprintf("%s series of redirects or late answers passed for health, as configured",
+		f.Note = appendNote(f.Note, fmt.Sprintf("%s series of redirects or late responses counted as healthy, as configured",
 			units.Number(d.passing)))
 	}
 	return f
 }
 
-// sameServerRetryWait is how long a request to a pool waits until it is tried again, where that may be at the same server:
-// HAProxy has it wait on where checks find the server dead meanwhile, and tries that once more (back.c,
-// back_handle_st_cer).
+// sameServerRetryWait returns how long a request waits before a retry that may go to the same server: HAProxy lets it
+// wait even if checks find the server down meanwhile, and tries that server once more (back.c, back_handle_st_cer).
 func sameServerRetryWait(cfg model.Config, pool model.Pool) (wait time.Duration) {
 	for _, r := range cfg.Routes {
 		t := r.Retry
@@ -196,8 +204,8 @@ func sameServerRetryWait(cfg model.Config, pool model.Pool) (wait time.Duration)
 	return wait
 }
 
-// countUnknownRequests is how many requests reached a pool's servers that no client sent and that are none of the health checks
-// that the configuration names, which leave no trace.
+// countUnknownRequests counts the requests that reached a pool's servers although no client sent them. Configured
+// health checks are not among the arrivals.
 func countUnknownRequests(h history.History, pool model.Pool) (n int) {
 	for a := range h.Arrivals {
 		if a.Seq == 0 && slices.ContainsFunc(pool.Servers, func(s model.Server) bool { return s.Host == a.Server }) {
@@ -207,29 +215,29 @@ func countUnknownRequests(h history.History, pool model.Pool) (n int) {
 	return n
 }
 
-// whyNoOutage says what is missing where no server died.
+// whyNoOutage explains why there is no evidence if n, the number of outages, is 0.
 func whyNoOutage(h history.History, n int) string {
 	switch {
 	case n > 0 || check.WhyNodeExited(h) != "":
 		return check.WhyNodeExited(h)
 	case len(h.Plan.Events) == 0:
-		return "no server was put out of action; --scenario failover does"
+		return "no outage in this run; --scenario failover has one"
 	}
-	return "no server was out of action for long enough, under an open loop, to show it"
+	return "no outage was long enough under open-loop traffic"
 }
 
-// isLeftOut says whether experiments let the servers of other pools die, and these not, because that would take too long
-// beside all the rest.
+// isLeftOut reports whether the plan has outages of other pools but not of this one, because they would take too long
+// among all the others.
 func isLeftOut(p plan.Plan, pool model.Pool) bool {
-	dies := func(e plan.Event) bool {
+	isOutage := func(e plan.Event) bool {
 		mine := func(s model.Server) bool { return s.Host == e.Target }
 		return e.Fault == plan.FaultKill && slices.ContainsFunc(pool.Servers, mine)
 	}
-	return len(p.Checks) == 0 && !slices.ContainsFunc(p.Events, dies) &&
+	return len(p.Checks) == 0 && !slices.ContainsFunc(p.Events, isOutage) &&
 		slices.ContainsFunc(p.Phases, func(l plan.Phase) bool { return l.Kind == plan.KindOutages && l.About == "" })
 }
 
-// addOutage judges one death by health checks.
+// addOutage judges one outage by the server's health checks.
 func (d *detection) addOutage(e *outage.Outage) {
 	a := *e.Server.HealthCheck
 	soonest, latest, hanging := a.DetectionTime()
@@ -237,9 +245,9 @@ func (d *detection) addOutage(e *outage.Outage) {
 	if e.Hangs || e.OnlyChecksFail && delay > a.Timeout {
 		latest = hanging
 	}
-	near := time.Duration(10 / max(1, e.Rate) * float64(time.Second))
-	apart := near <= min(a.Interval, a.FastInterval, a.DownInterval)/2 // requests and checks can be told apart
-	if e.LastArrival == 0 || e.Rate == 0 || !apart {
+	requestGap := time.Duration(10 / max(1, e.Rate) * float64(time.Second))
+	distinguishable := requestGap <= min(a.Interval, a.FastInterval, a.DownInterval)/2 // from health checks
+	if e.LastArrival == 0 || e.Rate == 0 || !distinguishable {
 		return
 	}
 	if e.OnlyChecksFail && delay < a.Timeout && a.Expect.Accepts(e.Fault.Event.Settings.Status()) {
@@ -247,7 +255,7 @@ func (d *detection) addOutage(e *outage.Outage) {
 		return
 	}
 	if out := e.LastRequest() - e.Fault.StartsBy; out > latest+d.retryWait+outage.Tolerance {
-		d.wrong.Add("%s was still sent requests %.2f s after it had died at %.2f s; %.2f s is promised at most",
+		d.wrong.Add("%s still got requests %.2f s after its outage began at %.2f s (max %.2f s)",
 			e.Server.Host, out.Seconds(), e.Fault.StartsBy.Seconds(), latest.Seconds())
 	}
 	if e.OnlyChecksFail && e.Fault.EndsBy-e.Fault.RequestedAt < soonest-outage.Tolerance {
@@ -259,66 +267,63 @@ func (d *detection) addOutage(e *outage.Outage) {
 	}
 }
 
-// gotNoRequests reports whether a server got no request for the last part of a fault in which some must have been meant for
-// it.
+// gotNoRequests reports whether a server got no requests at the end of a fault although some were due.
 func gotNoRequests(e *outage.Outage) bool {
 	return e.RoundRobin && e.LastArrival < e.Fault.EndsAfter-e.MaxRequestGap()-outage.Tolerance
 }
 
-// addPassing judges a time in which health checks were answered as they expect, though that tells of no health.
+// addPassing judges a period in which an unhealthy server responded as its health checks expect.
 func (d *detection) addPassing(e *outage.Outage, delay time.Duration) {
 	if d.passing++; gotNoRequests(e) {
-		d.wrong.Add("%s was sent no request after %.2f s, though its health checks were answered %s after %s, which "+
-			"is expected within %s",
+		d.wrong.Add("%s got no requests after %.2f s although its health checks got status %s after %s (timeout %s)",
 			e.Server.Host, e.LastArrival.Seconds(), e.Fault.Event.Settings[plan.SettingStatus],
 			units.Duration(delay), units.Duration(e.Server.HealthCheck.Timeout))
 	}
 }
 
-// addTooShort judges a sickness so short that it must not be noticed.
+// addTooShort judges an unhealthy period that is too short to be noticed.
 func (d *detection) addTooShort(e *outage.Outage, soonest time.Duration) {
 	if d.tooShort++; gotNoRequests(e) {
-		d.wrong.Add("%s was sent no request after %.2f s, though its health checks failed for %.2f s only; %.2f s "+
-			"is promised at least",
+		d.wrong.Add("%s got no requests after %.2f s although its health checks failed for only %.2f s (min %.2f s)",
 			e.Server.Host, e.LastArrival.Seconds(), (e.Fault.EndsBy - e.Fault.RequestedAt).Seconds(), soonest.Seconds())
 	}
 }
 
-// addDetected judges a death so long that the server must have been out at its end.
+// addDetected judges an outage that is so long that the server must be out of rotation at its end.
 func (d *detection) addDetected(e *outage.Outage, soonest, delay time.Duration) {
 	last := e.LastRequest()
-	if !e.RoundRobin && last-e.LastAlive < soonest { // it need not have been asked since
+	if !e.RoundRobin && last-e.LastAlive < soonest { // it need not have got a request since
 		return
 	}
 	d.outages++
-	if delay == 0 { // which takes its time until it is known
+	if delay == 0 { // late responses take their time until they count
 		d.downTimes = append(d.downTimes, max(0, last-e.LastAlive))
 	}
 	if out := last + e.MaxRequestGap() + outage.Tolerance - e.LastAlive; out < soonest {
-		d.wrong.Add("%s was sent no request later than %.2f s after it had died at %.2f s; %.2f s is promised at least",
+		d.wrong.Add("%s got its last request %.2f s after its outage began at %.2f s (min %.2f s)",
 			e.Server.Host, (last - e.LastAlive).Seconds(), e.LastAlive.Seconds(), soonest.Seconds())
 	}
 	d.checkReturn(e, *e.Server.HealthCheck)
 }
 
-// checkReturn judges when the server got its first request after it had come back.
+// checkReturn judges when the server got its first request after the outage.
 func (d *detection) checkReturn(e *outage.Outage, a model.HealthCheck) {
 	soonest, latest := a.RecoveryTime()
 	within := latest + outage.Tolerance + e.MaxRequestGap()
 	if !e.RoundRobin && !e.LeastConn {
-		within = e.End // it is asked when its turn comes, and nobody knows when
+		within = e.End // it is unknown when the next request to it is due
 	}
 	host, recovered := e.Server.Host, e.Fault.EndsBy.Seconds()
 	switch {
 	case e.ReturnedAt == 0 && e.End-e.Fault.EndsBy > within:
-		d.wrong.Add("%s was sent no request for %.2f s after it had come back at %.2f s; %.2f s is promised at most",
+		d.wrong.Add("%s got no requests for %.2f s after it was back at %.2f s (max %.2f s)",
 			host, (e.End - e.Fault.EndsBy).Seconds(), recovered, latest.Seconds())
 	case e.ReturnedAt == 0:
 	case e.ReturnedAt-e.Fault.EndsBy > within:
-		d.wrong.Add("%s was sent its first request %.2f s after it had come back at %.2f s; %.2f s is promised at most",
+		d.wrong.Add("%s got its first request %.2f s after it was back at %.2f s (max %.2f s)",
 			host, (e.ReturnedAt - e.Fault.EndsBy).Seconds(), recovered, latest.Seconds())
 	case e.ReturnedAt-e.Fault.EndsAfter < soonest-outage.Tolerance:
-		d.wrong.Add("%s was sent a request %.2f s after its recovery at %.2f s; %.2f s is promised at least",
+		d.wrong.Add("%s got a request %.2f s after its recovery at %.2f s (min %.2f s)",
 			host, (e.ReturnedAt - e.Fault.EndsAfter).Seconds(), e.Fault.EndsAfter.Seconds(), soonest.Seconds())
 	}
 	if e.ReturnedAt > 0 {
@@ -327,8 +332,8 @@ func (d *detection) checkReturn(e *outage.Outage, a model.HealthCheck) {
 }
 
 func activeRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
-	const shows = "when health checks find a server dead, and well again"
-	all := outageRequirements(cfg, claim.Subject, shows, func(s model.Server) bool { return s.HealthCheck != nil })
+	const detects = "servers that health checks take out or bring back at the wrong time"
+	all := outageRequirements(cfg, claim.Subject, detects, func(s model.Server) bool { return s.HealthCheck != nil })
 	if len(all) == 0 {
 		return nil
 	}
@@ -336,42 +341,42 @@ func activeRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams
 	return append(all, lateCheckRequirements(pool, all[0])...)
 }
 
-// How late answers to health checks are that are in time, and that are not, as parts of what the configuration gives
-// them; and how long the servers may ail in all.
+// Delays of responses to health checks that are in time and too late, as fractions of the timeout, and the longest
+// total time of late responses.
 const (
 	inTimeFraction = 0.75
 	lateFraction   = 1.3
 	maxLateChecks  = time.Minute
 )
 
-// lateCheckRequirements has the health checks of a server that dies answered within their timeout, for as long as so many must have
-// failed otherwise that it is out, and then later than that, until it must be out.
-func lateCheckRequirements(pool model.Pool, death check.Requirement) []check.Requirement {
-	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return s.Host == death.Outages[0] })
+// lateCheckRequirements delays the responses to a server's health checks: first within their timeout, until they would
+// have taken it out if they failed, and then beyond it, until the server must be out.
+func lateCheckRequirements(pool model.Pool, base check.Requirement) []check.Requirement {
+	i := slices.IndexFunc(pool.Servers, func(s model.Server) bool { return s.Host == base.Outages[0] })
 	a := *pool.Servers[i].HealthCheck
 	_, _, out := a.DetectionTime()
 	_, back := a.RecoveryTime()
 	part := func(of float64) time.Duration {
 		return time.Duration(of * float64(a.Timeout)).Round(time.Millisecond)
 	}
-	own := a.TimeoutScope == model.TimeoutOfCheck && a.Timeout < a.Interval // otherwise the timeout says nothing of its own
+	own := a.TimeoutScope == model.TimeoutOfCheck && a.Timeout < a.Interval // otherwise the timeout does not matter
 	if !own || !a.Expect.Accepts(200) || 2*out+back > maxLateChecks {
 		return nil
 	}
 	t := check.Requirement{
-		Kind: plan.KindSlowHealthChecks, Phase: death.Phase,
-		Detects: fmt.Sprintf("a health check of %s that waits for less than %s, or for longer",
+		Kind: plan.KindSlowHealthChecks, Phase: base.Phase,
+		Detects: fmt.Sprintf("health checks of %s with another timeout than %s",
 			pool.Name, units.Duration(a.Timeout)),
 	}
-	other := death.Outages[0] // which is in rotation all the time: another server's answers may be late meanwhile
+	other := base.Outages[0] // preferably another server in rotation
 	for _, s := range check.Rotation(pool) {
-		if s.HealthCheck != nil && s.Host != death.Outages[0] && s.HealthCheck.Equivalent(a) {
+		if s.HealthCheck != nil && s.Host != base.Outages[0] && s.HealthCheck.Equivalent(a) {
 			other = s.Host
 		}
 	}
 	t.LateChecks = []check.LateHealthChecks{
 		{Host: other, Delay: part(inTimeFraction), For: out + time.Second, RecoverWithin: back + 2*time.Second},
-		{Host: death.Outages[0], Delay: part(lateFraction), For: out + time.Second, RecoverWithin: back + 2*time.Second},
+		{Host: base.Outages[0], Delay: part(lateFraction), For: out + time.Second, RecoverWithin: back + 2*time.Second},
 	}
 	return []check.Requirement{t}
 }

@@ -16,9 +16,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// Where servers do not take turns, one that is asked no more after its death may not have been out yet: nobody is convicted of
-// having noticed too soon.
-func TestDeathsAmongFewestConnections(t *testing.T) {
+// Without rotation, a server without requests in its outage may still be in rotation: early detection is not refuted.
+func TestLeastconnOutages(t *testing.T) {
 	pl, err := fixtures.FailoverPlan(true)
 	require.NoError(t, err)
 	pl.Config.Pools[0].Balance.Kind = model.LeastConnections

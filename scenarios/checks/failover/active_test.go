@@ -12,8 +12,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// A request that waits for its next attempt when a server is found dead is no evidence that it was found dead late.
-func TestTriedAgain(t *testing.T) {
+// A request that waits for its next attempt when a server is taken out is no evidence of late detection.
+func TestRetryAfterDetection(t *testing.T) {
 	second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	f := func(kind model.BalanceKind, retry model.Retry, last float64, refuted bool) {
 		t.Helper()
@@ -38,21 +38,21 @@ func TestTriedAgain(t *testing.T) {
 	f(model.ByHash, once, 21.9, true)
 	f(model.RoundRobin, waits, 21.9, false)
 	waits.Next = model.NextOtherOnLast
-	f(model.RoundRobin, waits, 21.9, true) // it goes to another one at once
+	f(model.RoundRobin, waits, 21.9, true) // it goes elsewhere at once
 	f(model.LeastConnections, waits, 21.9, false)
 }
 
-// Where other pools' servers die and these would take too long, the report says how to have them die.
-func TestLeftOut(t *testing.T) {
-	f := func(want bool, chosen []plan.Check, dies ...string) {
+// If a plan has outages of other pools only, the report tells how to get them for this one.
+func TestIsLeftOut(t *testing.T) {
+	f := func(want bool, chosen []plan.Check, down ...string) {
 		t.Helper()
 		p := plan.Plan{Checks: chosen, Phases: []plan.Phase{{Kind: plan.KindOutages}}}
-		for _, host := range dies {
+		for _, host := range down {
 			p.Events = append(p.Events, plan.Event{Fault: plan.FaultKill, Target: host})
 		}
 		assert.Equal(t, want, isLeftOut(p, model.Pool{Name: "p", Servers: []model.Server{{Host: "a"}, {Host: "b"}}}))
 	}
 	f(true, nil, "c")
 	f(false, nil, "c", "b")
-	f(false, []plan.Check{plan.CheckActive}, "c") // that has been tried
+	f(false, []plan.Check{plan.CheckActive}, "c") // already requested
 }

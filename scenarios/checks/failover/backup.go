@@ -14,8 +14,8 @@ import (
 
 var Backup = check.Check{
 	Name:     plan.CheckBackup,
-	Doc:      "A backup server gets requests only while no other server of its pool takes any.",
-	Law:      "zero of its arrivals while another server is in rotation, and some while none is",
+	Doc:      "A backup server gets requests only while all primary servers of its pool are down.",
+	Law:      "no arrivals while a primary server is in rotation, and some while none is",
 	Evidence: check.Evidence{Undisturbed: true},
 	Claims: func(cfg model.Config) []plan.Claim {
 		return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
@@ -27,8 +27,8 @@ var Backup = check.Check{
 				claims = append(claims, plan.Claim{
 					ID:    check.ClaimID(plan.CheckBackup, p.Name, check.ServerName(s)),
 					Check: plan.CheckBackup, Subject: p.Name, Detail: check.ServerName(s), Pos: s.Pos, Params: plan.Params{plan.ParamShare: 0},
-					Text: fmt.Sprintf("%s gets no request of %s while %s or any other primary server is up, and all "+
-						"of them when none is.",
+					Text: fmt.Sprintf("%s gets all requests to %s while every primary server (%s) is down, and "+
+						"none otherwise.",
 						check.ServerName(s), p.Name, units.Join(check.ServerNames(check.Rotation(p)))),
 				})
 			}
@@ -39,20 +39,20 @@ var Backup = check.Check{
 	Judge:        judgeBackup,
 }
 
-// backupRequirements have all primary servers die at once.
+// backupRequirements requests an outage of all primary servers.
 func backupRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
-	return allDownRequirements(cfg, claim.Subject, "who serves while no primary server is up")
+	return allDownRequirements(cfg, claim.Subject, "a backup that gets requests too early, or none when it is needed")
 }
 
-// allDownRequirements has all primary servers of a pool die at once.
-func allDownRequirements(cfg model.Config, name, shows string) []check.Requirement {
+// allDownRequirements requests an outage of all primary servers of a pool at once.
+func allDownRequirements(cfg model.Config, name, detects string) []check.Requirement {
 	pool, _ := cfg.Pool(name)
 	r, ok := check.RequestToPool(cfg, name)
 	if !ok {
 		return nil
 	}
 	t := check.Requirement{
-		Kind: plan.KindBackups, Detects: shows,
+		Kind: plan.KindBackups, Detects: detects,
 		Phase: plan.Phase{Rate: outageRate / 2, Concurrency: 512, Count: 1, Requests: []plan.Request{r}},
 	}
 	for _, s := range check.Rotation(pool) {
@@ -67,50 +67,50 @@ func judgeBackup(claim plan.Claim, h history.History) check.Finding {
 		return check.ClaimID(plan.CheckBackup, pool.Name, check.ServerName(s)) == claim.ID
 	})
 	if i < 0 {
-		return check.Finding{Untestable: "the configuration has no such server"}
+		return check.Finding{Untestable: "server not found in the configuration"}
 	}
 	name := pool.Servers[i].Host
-	known := knownAllDown(h, pool)
+	knownDown := knownAllDown(h, pool)
 	all, served, wrong := countBackupRequests(name, h, pool)
 	f := check.Finding{
 		N: all, Need: check.RequestsNeeded(h), Inconclusive: check.WhyLedgerIncomplete(h), Power: check.RequestPower(all, h),
-		Test:      "count of the pool's requests that reached it while a primary server was up",
-		Predicted: "0, and some when none is up",
-		Measured: fmt.Sprintf("%s of %s while a primary was up, %s while none was",
+		Test:      "number of requests that reached the backup while a primary server was up",
+		Predicted: "0 while a primary server is up, some while none is",
+		Measured: fmt.Sprintf("%s of %s while a primary server was up, %s while none was",
 			units.Number(wrong.Total), units.Number(all), units.Number(served)),
 	}
 	switch {
 	case f.Inconclusive != "":
 	case wrong.Total > 0:
 		f.CounterExamples = wrong.List()
-	case served == 0 && len(known) == 0:
-		f.Inconclusive = "there was no time at which all primary servers were known to be out of action; --scenario " +
-			"backup makes one"
+	case served == 0 && len(knownDown) == 0:
+		f.Inconclusive = "the primary servers were never all known to be down; --scenario backup takes them down"
 	case served == 0:
-		f.CounterExamples = []string{fmt.Sprintf("%s got no request from %.2f s to %.2f s, while no primary server was up",
-			name, known[0].From.Seconds(), known[0].To.Seconds())}
+		f.CounterExamples = []string{fmt.Sprintf(
+			"%s got no requests from %.2f s to %.2f s while all primary servers were down",
+			name, knownDown[0].From.Seconds(), knownDown[0].To.Seconds())}
 	}
 	return f
 }
 
-// countBackupRequests counts the requests to a pool while a primary server was up, of which those that reached a backup are
-// wrong, and those that the backup served while none was.
+// countBackupRequests counts the requests to a pool while a primary server was up, collects those that reached the
+// backup, and counts those that the backup served while none was up.
 func countBackupRequests(backup string, h history.History, pool model.Pool) (all, served int, wrong check.Examples) {
-	gone, find := allDownWindows(h, pool), check.RouteFinder(h)
+	down, find := allDownWindows(h, pool), check.RouteFinder(h)
 	for a := range h.Arrivals {
 		j := find(a.Seq)
 		if j == nil || j.Route.Pool != pool.Name {
 			continue
 		}
-		within := slices.ContainsFunc(gone, func(w outage.Window) bool { return w.From <= a.At && a.At <= w.To })
+		allDown := slices.ContainsFunc(down, func(w outage.Window) bool { return w.From <= a.At && a.At <= w.To })
 		switch {
-		case within && a.Server == backup:
+		case allDown && a.Server == backup:
 			served++
-		case within: // the balancer does not know yet, or not any more
-		case mayBeFull(pool, h.Plan.Phases[j.Phase]): // the primary servers may have taken no more
+		case allDown: // the balancer may not know yet
+		case mayBeFull(pool, h.Plan.Phases[j.Phase]): // the primary servers may have been full
 		default:
 			if all++; a.Server == backup {
-				wrong.Add("request %d reached %s at %.2f s, while a primary server was up",
+				wrong.Add("request %d reached %s at %.2f s while a primary server was up",
 					a.Seq, backup, a.At.Seconds())
 			}
 		}
@@ -118,8 +118,8 @@ func countBackupRequests(backup string, h history.History, pool model.Pool) (all
 	return all, served, wrong
 }
 
-// knownAllDown are the times at which every server of a pool's rotation was out of action and the balancer must have
-// known, with requests that were sent to the pool.
+// knownAllDown returns the periods in which all servers in a pool's rotation were down, the balancer must have known
+// it, and requests were sent to the pool.
 func knownAllDown(h history.History, pool model.Pool) (sent []outage.Window) {
 	common := []outage.Window{{From: 0, To: outage.TrafficEnd(h)}}
 	for _, s := range check.Rotation(pool) {
@@ -150,7 +150,7 @@ func knownAllDown(h history.History, pool model.Pool) (sent []outage.Window) {
 	return sent
 }
 
-// intersect are the parts of times that lie in another one, too.
+// intersect returns the parts of windows that are inside another one.
 func intersect(times []outage.Window, other outage.Window) (parts []outage.Window) {
 	for _, w := range times {
 		if w = (outage.Window{From: max(w.From, other.From), To: min(w.To, other.To)}); w.From < w.To {
@@ -160,15 +160,15 @@ func intersect(times []outage.Window, other outage.Window) (parts []outage.Windo
 	return parts
 }
 
-// mayBeFull says whether a load may have more in flight than a primary server takes at a time, so that it takes no more.
+// mayBeFull reports whether a phase may have more requests in flight than a primary server accepts.
 func mayBeFull(pool model.Pool, l plan.Phase) bool {
 	return slices.ContainsFunc(check.Rotation(pool), func(s model.Server) bool {
 		return s.MaxConns != nil && s.MaxConns.Value > 0 && int64(l.Concurrency) >= s.MaxConns.Value
 	})
 }
 
-// allDownWindows are the times at which every server of a pool's rotation was out of action, and as long after as the balancer
-// may take to find out that one is back.
+// allDownWindows returns the periods in which all servers in a pool's rotation were down, extended until the balancer
+// may have noticed that one is back.
 func allDownWindows(h history.History, pool model.Pool) []outage.Window {
 	common := []outage.Window{{From: 0, To: outage.TrafficEnd(h)}}
 	for _, s := range check.Rotation(pool) {
@@ -188,13 +188,16 @@ func allDownWindows(h history.History, pool model.Pool) []outage.Window {
 	return common
 }
 
-// severalDownWindows is when two servers of a pool were dead at once: what is sent elsewhere may meet the other.
+// severalDownWindows returns when two servers of a pool were down at once, so that a retry may hit the other one.
 func severalDownWindows(h history.History, pool model.Pool) []outage.Window {
 	var out []outage.Window
 	all := outage.FindPartial(h, pool, append(slices.Clone(outage.RefusingFaults), outage.HangingFaults...)...)
 	for i, a := range all {
 		for _, b := range all[i+1:] {
-			w := outage.Window{From: max(a.Fault.RequestedAt, b.Fault.RequestedAt), To: min(a.Fault.EndsBy, b.Fault.EndsBy) + outage.SettleTime}
+			w := outage.Window{
+				From: max(a.Fault.RequestedAt, b.Fault.RequestedAt),
+				To:   min(a.Fault.EndsBy, b.Fault.EndsBy) + outage.SettleTime,
+			}
 			if a.Server.Host != b.Server.Host && w.From < w.To {
 				out = append(out, w)
 			}

@@ -16,10 +16,9 @@ import (
 
 var Breaker = check.Check{
 	Name: plan.CheckBreaker,
-	Doc:  "After too many failures all requests are refused for a while, then let in little by little.",
-	Law: "trips within checkPeriod of the moment at which the condition holds over the last ten seconds; refuses " +
-		"all for fallbackDuration; then the admitted share grows to a half over recoveryDuration, and stays below " +
-		"that line",
+	Doc:  "After too many failures, all requests are refused for a while and then gradually admitted again.",
+	Law: "trips within checkPeriod after its condition holds over the last 10 s; refuses all requests for " +
+		"fallbackDuration; then the admitted share stays below a line that grows to one half over recoveryDuration",
 	Requirements: breakerRequirements,
 	Judge:        judgeBreaker,
 	Claims: func(cfg model.Config) []plan.Claim {
@@ -35,25 +34,26 @@ var Breaker = check.Check{
 			claims = append(claims, plan.Claim{
 				ID: check.ClaimID(plan.CheckBreaker, g.Subject(), ""), Check: plan.CheckBreaker, Subject: g.Subject(), Pos: b.Pos,
 				Params: plan.Params{
-					plan.ParamOpen: plan.Amount(units.Seconds(b.OpenDuration)), plan.ParamRecovery: plan.Amount(units.Seconds(b.RecoveryDuration)),
+					plan.ParamOpen:          plan.Amount(units.Seconds(b.OpenDuration)),
+					plan.ParamRecovery:      plan.Amount(units.Seconds(b.RecoveryDuration)),
 					plan.ParamCheckInterval: plan.Amount(units.Seconds(b.CheckPeriod)), plan.ParamCode: plan.Amount(b.Code),
 				},
-				Text: fmt.Sprintf("All requests to %s are refused with %d for %s once %s holds (looked at every "+
-					"%s), then more and more are let in for %s.",
-					g.Paths(), b.Code, units.Duration(b.OpenDuration), b.Trip, units.Duration(b.CheckPeriod), units.Duration(b.RecoveryDuration)),
-				Assumptions: []string{"there is no least number of requests: on a quiet route the first failure may " +
-					"trip it"},
+				Text: fmt.Sprintf("All requests to %s are refused with %d for %s once %s holds (evaluated every "+
+					"%s), then gradually admitted over %s.",
+					g.Paths(), b.Code, units.Duration(b.OpenDuration), b.Trip, units.Duration(b.CheckPeriod),
+					units.Duration(b.RecoveryDuration)),
+				Assumptions: []string{"no minimum number of requests: on a quiet route, the first failure may trip " +
+					"the breaker"},
 			})
 		}
 		return claims
 	},
 }
 
-// trippingRate is how many requests per second show when a breaker trips.
+// trippingRate is the number of requests per second while a breaker trips and recovers.
 const trippingRate = 20
 
-// breakerOf is what a claim is about, with a route to try it on; ok is false where errors of the backends do not trip
-// it.
+// breakerOf returns the breaker of a claim and a route to test it; ok is false if backend errors do not trip it.
 func breakerOf(cfg model.Config, claim plan.Claim) (b model.Breaker, r model.Route, ok bool) {
 	same := func(r model.Route) bool { return r.Breaker != nil && r.Breaker.Pos == claim.Pos && r.Pool != "" }
 	routes := check.CandidateRoutes(cfg, claim, same)
@@ -63,42 +63,45 @@ func breakerOf(cfg model.Config, claim plan.Claim) (b model.Breaker, r model.Rou
 	return *routes[0].Breaker, routes[0], true
 }
 
-// breakerRequirements let backends fail until the breaker must have looked at it, then be well until it has recovered, even
-// if it has tripped twice.
+// breakerRequirements lets backends fail until the breaker must have tripped, then respond normally until it has
+// recovered, even if it has tripped twice.
 func breakerRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
 	b, r, ok := breakerOf(cfg, claim)
-	fails, well := b.CheckPeriod+2*time.Second, b.OpenDuration+b.RecoveryDuration+b.CheckPeriod+check.WaitMargin
-	if !ok || fails+well > 2*check.MaxWait {
+	failing, recovery := b.CheckPeriod+2*time.Second, b.OpenDuration+b.RecoveryDuration+b.CheckPeriod+check.WaitMargin
+	if !ok || failing+recovery > 2*check.MaxWait {
 		return nil
 	}
-	trial := func(kind plan.PhaseKind, says, shows string, lasts time.Duration) check.Requirement {
-		request, _ := check.RequestWithSpec(cfg, r, says)
-		return check.Requirement{Kind: kind, Detects: shows, Phase: plan.Phase{
+	requirement := func(kind plan.PhaseKind, spec, detects string, lasts time.Duration) check.Requirement {
+		request, _ := check.RequestWithSpec(cfg, r, spec)
+		return check.Requirement{Kind: kind, Detects: detects, Phase: plan.Phase{
 			Rate: trippingRate, Count: int(trippingRate * lasts.Seconds()), Concurrency: 64, Requests: []plan.Request{request},
 		}}
 	}
 	return []check.Requirement{
-		calmRequirement(trial(plan.KindBreakerClosed, "status=200&for=calm", "that it is closed before, and when it looks", b.CheckPeriod), b),
-		trial(plan.KindBreakerTripping, "status=500&for=tripping", "when the breaker trips", fails),
-		trial(plan.KindBreakerRecovery, "status=200&for=tripped", "for how long it refuses, and that it recovers", well),
+		calmRequirement(requirement(plan.KindBreakerClosed, "status=200&for=calm",
+			"a breaker that is open too early, or evaluates at the wrong time", b.CheckPeriod), b),
+		requirement(plan.KindBreakerTripping, "status=500&for=tripping",
+			"a breaker that trips too late, or not at all", failing),
+		requirement(plan.KindBreakerRecovery, "status=200&for=tripped",
+			"a breaker that refuses for too short or too long, or does not recover", recovery),
 	}
 }
 
-// calmRequirement sends two requests, so far apart that the breaker looks at the second, which makes the time of its next look
-// known.
+// calmRequirement sends two requests so far apart that the breaker evaluates at the second, which determines the next
+// evaluation.
 func calmRequirement(t check.Requirement, b model.Breaker) check.Requirement {
 	t.Phase.Count, t.Phase.Rate = 2, 1/(b.CheckPeriod+time.Second).Seconds()
 	return t
 }
 
-// judgeBreaker looks at when the first request was refused, and at what became of those after it.
+// judgeBreaker evaluates when the first request was refused, and the outcome of those after it.
 func judgeBreaker(claim plan.Claim, h history.History) check.Finding {
 	b, r, ok := breakerOf(h.Plan.Config, claim)
 	if !ok {
-		return check.Finding{Inconclusive: check.NoExperiment + ": lbproof knows no failure that trips it"}
+		return check.Finding{Inconclusive: check.NoExperiment + ": no known failure trips the breaker"}
 	}
-	f := check.Finding{Need: 2 * trippingRate, Test: "times of the first and the last refusal after the backends " +
-		"began to fail, and of every answer between"}
+	f := check.Finding{Need: 2 * trippingRate, Test: "times of the first and last refusal after the first failure, " +
+		"and all responses between them"}
 	find := check.RouteFinder(h)
 	t := trip{Breaker: b, specOf: func(hit history.Hit) string {
 		if j := find(hit.Seq); j != nil && j.Key == r.Key() && hit.Err != history.Tester {
@@ -115,13 +118,13 @@ func judgeBreaker(claim plan.Claim, h history.History) check.Finding {
 	}
 	t.judgeRecovery()
 	f.N = t.n
-	f.Predicted = fmt.Sprintf("trips within %s, refuses all for %s, none after %s more",
+	f.Predicted = fmt.Sprintf("trips within %s, refuses all requests for %s, and none after another %s",
 		units.Duration(2*b.CheckPeriod+time.Second), units.Duration(b.OpenDuration), units.Duration(b.RecoveryDuration))
-	f.Power = "would have caught a breaker that does not trip, lets requests in before its time, or does not recover"
+	f.Power = "detects a breaker that does not trip, admits requests too early, or does not recover"
 	if f.N == 0 {
 		return f
 	}
-	f.Measured = fmt.Sprintf("tripped %.2f s after the first failure, refused the last request %.2f s after that",
+	f.Measured = fmt.Sprintf("tripped %.2f s after the first failure, last refusal %.2f s later",
 		(t.tripped - t.firstFailure).Seconds(), (t.lastRefusal - t.tripped).Seconds())
 	if f.Inconclusive = check.WhyNodeExited(h); f.Inconclusive == "" {
 		f.CounterExamples = t.contradictions()
@@ -129,32 +132,32 @@ func judgeBreaker(claim plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// trip is what became of a breaker: when backends failed first and last, when it refused first and last.
+// trip is what a breaker did: when backends failed first and last, and when it refused first and last.
 type trip struct {
 	model.Breaker
-	specOf func(history.Hit) string // what a hit of the experiment asks backends for
+	specOf func(history.Hit) string // the response spec of a hit
 
-	n, readmitted                                   int // hits, and those let in after it had been open
+	n, readmitted                                   int // hits, and those admitted after it was open
 	firstFailure, lastFailure, tripped, lastRefusal time.Duration
-	calmHits                                        []history.Hit // before, in the order in which they were sent
-	trippingHits                                    []history.Hit // since the backends began to fail, in that order
+	calmHits                                        []history.Hit // before the failures, in order
+	trippingHits                                    []history.Hit // since the first failure, in order
 	wrong                                           check.Examples
 }
 
 func (t *trip) isRefusal(hit history.Hit) bool { return hit.Server == "" && hit.Code == t.Code }
 
-// addTime notes when it began.
+// addTime records when the failures and refusals began and ended.
 func (t *trip) addTime(hit history.Hit) {
-	asks := t.specOf(hit)
-	if strings.Contains(asks, "&for=calm") {
+	spec := t.specOf(hit)
+	if strings.Contains(spec, "&for=calm") {
 		t.calmHits = append(t.calmHits, hit)
 	}
-	if !strings.Contains(asks, "&for=tripp") {
+	if !strings.Contains(spec, "&for=tripp") {
 		return
 	}
 	t.n++
 	t.trippingHits = append(t.trippingHits, hit)
-	if strings.Contains(asks, "for=tripping") {
+	if strings.Contains(spec, "for=tripping") {
 		t.lastFailure = max(t.lastFailure, hit.Sent)
 		if t.firstFailure == 0 || hit.Sent < t.firstFailure {
 			t.firstFailure = hit.Sent
@@ -165,7 +168,7 @@ func (t *trip) addTime(hit history.Hit) {
 	}
 }
 
-// judgeHit judges a hit by that.
+// judgeHit judges a hit by the time since the breaker tripped.
 func (t *trip) judgeHit(hit history.Hit) {
 	if t.tripped == 0 || !strings.Contains(t.specOf(hit), "&for=tripp") {
 		return
@@ -173,7 +176,7 @@ func (t *trip) judgeHit(hit history.Hit) {
 	since := (hit.Sent - t.tripped).Seconds()
 	switch refused := t.isRefusal(hit); {
 	case hit.Sent > t.tripped && hit.Done < t.tripped+t.OpenDuration-outage.Tolerance && !refused:
-		t.wrong.Add("request %d was answered %d by %s %.2f s after the breaker had tripped; it is to refuse all for %s",
+		t.wrong.Add("request %d got status %d from %s %.2f s after the breaker tripped (all refused for %s)",
 			hit.Seq, hit.Code, check.ResponderOf(hit), since, units.Duration(t.OpenDuration))
 	case hit.Sent > max(t.tripped, t.lastFailure)+t.OpenDuration+t.RecoveryDuration+t.CheckPeriod+time.Second && refused:
 		t.wrong.Add("request %d was refused %.2f s after the last failure", hit.Seq, (hit.Sent - t.lastFailure).Seconds())
@@ -185,8 +188,8 @@ func (t *trip) judgeHit(hit history.Hit) {
 	}
 }
 
-// judgeChecks judges when it tripped, by the two calm requests: it looks when an answer comes and checkPeriod has passed
-// since it last looked (oxy, cbreaker.go), so at the second of them, and next at the first answer so long after that.
+// judgeChecks judges when it tripped, by two calm requests: it evaluates on a response if checkPeriod has passed since
+// the last evaluation (oxy, cbreaker.go), so at the second of them, and then at the first response that much later.
 func (t *trip) judgeChecks() {
 	bySent := func(a, b history.Hit) int { return int(a.Sent - b.Sent) }
 	slices.SortFunc(t.calmHits, bySent)
@@ -195,56 +198,56 @@ func (t *trip) judgeChecks() {
 	if n < 2 || t.tripped == 0 {
 		return
 	}
-	looked := t.calmHits[n-1]
-	if looked.Sent-t.calmHits[n-2].Done < t.CheckPeriod || looked.Server == "" {
+	evaluated := t.calmHits[n-1]
+	if evaluated.Sent-t.calmHits[n-2].Done < t.CheckPeriod || evaluated.Server == "" {
 		return
 	}
-	if t.tripped < looked.Sent+t.CheckPeriod {
-		t.wrong.Add("it tripped %.2f s after it had looked at request %d; it is to look every %s",
-			(t.tripped - looked.Sent).Seconds(), looked.Seq, units.Duration(t.CheckPeriod))
+	if t.tripped < evaluated.Sent+t.CheckPeriod {
+		t.wrong.Add("it tripped %.2f s after its evaluation at request %d (interval %s)",
+			(t.tripped - evaluated.Sent).Seconds(), evaluated.Seq, units.Duration(t.CheckPeriod))
 	}
-	known := time.Duration(0) // when it must have tripped
+	due := time.Duration(0) // when it must have tripped
 	for _, hit := range t.trippingHits {
 		switch {
 		case hit.Sent >= t.tripped:
 			return
-		case known > 0 && hit.Sent > known+outage.Tolerance && hit.Done < t.tripped:
-			t.wrong.Add("request %d was let in %.2f s after it had looked at request %d; it is to look every %s",
-				hit.Seq, (hit.Sent - looked.Done).Seconds(), looked.Seq, units.Duration(t.CheckPeriod))
+		case due > 0 && hit.Sent > due+outage.Tolerance && hit.Done < t.tripped:
+			t.wrong.Add("request %d was admitted %.2f s after the evaluation at request %d (interval %s)",
+				hit.Seq, (hit.Sent - evaluated.Done).Seconds(), evaluated.Seq, units.Duration(t.CheckPeriod))
 			return
-		case known == 0 && hit.Sent > looked.Done+t.CheckPeriod+outage.Tolerance:
-			known = hit.Done
+		case due == 0 && hit.Sent > evaluated.Done+t.CheckPeriod+outage.Tolerance:
+			due = hit.Done
 		}
 	}
 }
 
-// judgeRecovery judges how many it lets in while it recovers: so many that their share of all requests since then stays
-// below a half of the share of recoveryDuration that has passed (oxy, ratio.go). Two requests more or fewer are room
-// for those under way when that began.
+// judgeRecovery judges how many requests it admits during recovery: their share of all requests stays below one half of
+// the fraction of recoveryDuration that has passed (oxy, ratio.go). The tolerance of two requests covers those in
+// flight at its start.
 func (t *trip) judgeRecovery() {
-	const room = 2
+	const tolerance = 2
 	first := slices.IndexFunc(t.trippingHits, func(hit history.Hit) bool { return hit.Sent > t.tripped+t.OpenDuration })
 	if first < 0 || t.tripped == 0 || t.lastFailure > t.tripped+t.OpenDuration {
 		return
 	}
-	begun, in, all := t.trippingHits[first].Done, 0, 0
+	start, in, all := t.trippingHits[first].Done, 0, 0
 	for _, hit := range t.trippingHits[first:] {
 		if hit.Sent > t.tripped+t.OpenDuration+t.RecoveryDuration {
 			return
 		}
 		all++
 		refused := t.isRefusal(hit)
-		least := 0.5 * max(0, hit.Sent-begun-outage.Tolerance).Seconds() / t.RecoveryDuration.Seconds() * float64(all-room)
+		recovering := max(0, hit.Sent-start-outage.Tolerance)
+		minAdmitted := 0.5 * recovering.Seconds() / t.RecoveryDuration.Seconds() * float64(all-tolerance)
 		recovered := hit.Done - t.tripped - t.OpenDuration + outage.Tolerance + 2*time.Second/trippingRate
-		most := 0.5 * recovered.Seconds() / t.RecoveryDuration.Seconds() * float64(all+room)
+		maxAdmitted := 0.5 * recovered.Seconds() / t.RecoveryDuration.Seconds() * float64(all+tolerance)
 		switch {
-		case refused && float64(in+1+room) < least:
-			t.wrong.Add("request %d was refused %.2f s after it had begun to recover, when %s of %s had been let "+
-				"in; %.0f are to be by then", hit.Seq, (hit.Sent - begun).Seconds(), units.Number(in), units.Number(all), least)
-		case !refused && float64(in+1-room) > most:
-			t.wrong.Add("request %d was let in %.2f s after it had begun to recover, and %s of %s before; %.0f are "+
-				"to be by then",
-				hit.Seq, (hit.Sent - begun).Seconds(), units.Number(in), units.Number(all), most)
+		case refused && float64(in+1+tolerance) < minAdmitted:
+			t.wrong.Add("request %d was refused %.2f s into the recovery, after %s of %s were admitted (min %.0f)",
+				hit.Seq, (hit.Sent - start).Seconds(), units.Number(in), units.Number(all), minAdmitted)
+		case !refused && float64(in+1-tolerance) > maxAdmitted:
+			t.wrong.Add("request %d was admitted %.2f s into the recovery, after %s of %s were admitted (max %.0f)",
+				hit.Seq, (hit.Sent - start).Seconds(), units.Number(in), units.Number(all), maxAdmitted)
 		}
 		if !refused {
 			in++
@@ -252,15 +255,15 @@ func (t *trip) judgeRecovery() {
 	}
 }
 
-// contradictions are what it did otherwise.
+// contradictions returns the counter-examples.
 func (t *trip) contradictions() []string {
 	switch {
 	case t.firstFailure > 0 && t.tripped == 0:
-		t.wrong.Add("no request was refused, though the backends failed from %.2f s on", t.firstFailure.Seconds())
+		t.wrong.Add("no request was refused although the backends failed from %.2f s on", t.firstFailure.Seconds())
 	case t.tripped-t.firstFailure > 2*t.CheckPeriod+check.WaitMargin:
 		t.wrong.Add("it tripped %.2f s after the first failure", (t.tripped - t.firstFailure).Seconds())
 	case t.readmitted == 0:
-		t.wrong.Add("no request was let in after it had been open for %s", units.Duration(t.OpenDuration))
+		t.wrong.Add("no request was admitted after it was open for %s", units.Duration(t.OpenDuration))
 	}
 	return t.wrong.List()
 }

@@ -14,12 +14,12 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/checkstest"
 )
 
-// A breaker whose times are others than the configuration's is refuted, each by its own.
-func TestBreakersTimes(t *testing.T) {
+// Any wrong duration of a breaker refutes it.
+func TestBreakerDurations(t *testing.T) {
 	i := slices.IndexFunc(fixtures.ProbeBalancers(), func(r fixtures.ProbeBalancer) bool { return r.Check == plan.CheckBreaker && r.Refutes == "" })
 	for name, change := range map[string]func(*model.Breaker){
-		"looks more often":     func(b *model.Breaker) { b.CheckPeriod = b.CheckPeriod * 21 / 20 },
-		"looks less often":     func(b *model.Breaker) { b.CheckPeriod = b.CheckPeriod * 3 / 5 },
+		"evaluates more often": func(b *model.Breaker) { b.CheckPeriod = b.CheckPeriod * 21 / 20 },
+		"evaluates less often": func(b *model.Breaker) { b.CheckPeriod = b.CheckPeriod * 3 / 5 },
 		"is open for less":     func(b *model.Breaker) { b.OpenDuration = b.OpenDuration * 5 / 3 },
 		"recovers faster":      func(b *model.Breaker) { b.RecoveryDuration = b.RecoveryDuration * 5 / 3 },
 		"recovers more slowly": func(b *model.Breaker) { b.RecoveryDuration = b.RecoveryDuration * 3 / 5 },
@@ -28,9 +28,9 @@ func TestBreakersTimes(t *testing.T) {
 		require.NoError(t, err)
 		for i, r := range h.Plan.Config.Routes {
 			if r.Breaker != nil {
-				promised := *r.Breaker
-				change(&promised)
-				h.Plan.Config.Routes[i].Breaker = &promised
+				claimed := *r.Breaker
+				change(&claimed)
+				h.Plan.Config.Routes[i].Breaker = &claimed
 			}
 		}
 		report, err := checks.Judge(h)

@@ -13,55 +13,43 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// Backends note each health check, and how many there are while a server is well is what the interval says.
-
-// checkCounts is how many checks a server got while it was well, and how many it must and may have got.
+// checkCounts is the actual, minimum and maximum number of health checks of a healthy server.
 type checkCounts struct {
 	counted, min, max int
 }
 
-// isConclusive says whether there was time for enough checks.
+// isConclusive reports whether there was time for enough checks.
 func (c checkCounts) isConclusive() bool { return c.min >= check.Repetitions }
 
 func (c checkCounts) isWrong() bool { return c.counted < c.min || c.counted > c.max }
 
-// countHealthChecks counts a server's health checks. Pools that ask the same server the same are counted together. HAProxy
-// counts an interval from the end of a check (check.c), so that slow answers make it longer.
+// countHealthChecks counts a server's health checks, which backends record. Pools with the same check of the same
+// server are counted together. HAProxy counts an interval from the end of a check (check.c), so that slow responses
+// make it longer.
 func countHealthChecks(h history.History, server model.Server) (c checkCounts) {
 	a := server.HealthCheck
 	if h.HealthChecks == nil || a == nil || !check.HasCountableChecks(*a) {
 		return c
 	}
 	path := a.Request.Path
-	rate, streams := 0., 0 // checks per second, of all pools that ask the same, by each balancer
-	for _, p := range h.Plan.Config.Pools {
-		for _, s := range p.Servers {
-			if s.Host != server.Host || s.HealthCheck == nil {
-				continue
-			}
-			if s.HealthCheck.Request.Path == path {
-				streams += countBalancers(h.Plan)
-				rate += float64(countBalancers(h.Plan)) / s.HealthCheck.Interval.Seconds()
-			}
-		}
-	}
-	well := healthyWindows(h, server)
-	tallies, any := make([]int, len(well)), false
-	for kind := range h.HealthChecks {
-		if kind.Server != server.Host || kind.Path != path {
+	rate, streams := checkRate(h.Plan, server)
+	windows := healthyWindows(h, server)
+	tallies, recognized := make([]int, len(windows)), false
+	for hc := range h.HealthChecks {
+		if hc.Server != server.Host || hc.Path != path {
 			continue
 		}
-		any = true
-		for i, w := range well {
-			if kind.At >= w.From && kind.At <= w.To {
+		recognized = true
+		for i, w := range windows {
+			if hc.At >= w.From && hc.At <= w.To {
 				tallies[i]++
 			}
 		}
 	}
-	if !any { // a check that backends do not know as one
+	if !recognized { // by the backends
 		return c
 	}
-	for i, w := range well {
+	for i, w := range windows {
 		times := (w.To - w.From).Seconds() * rate
 		c.counted += tallies[i]
 		c.min += max(0, int(math.Floor(times*0.9))-streams+1)
@@ -70,7 +58,24 @@ func countHealthChecks(h history.History, server model.Server) (c checkCounts) {
 	return c
 }
 
-// countBalancers is how many a plan has with the configuration, one at least.
+// checkRate returns how many health checks like a server's it gets per second, and from how many pools and balancers.
+func checkRate(p plan.Plan, server model.Server) (rate float64, streams int) {
+	balancers := countBalancers(p)
+	for _, pool := range p.Config.Pools {
+		for _, s := range pool.Servers {
+			if s.Host != server.Host || s.HealthCheck == nil {
+				continue
+			}
+			if s.HealthCheck.Request.Path == server.HealthCheck.Request.Path {
+				streams += balancers
+				rate += float64(balancers) / s.HealthCheck.Interval.Seconds()
+			}
+		}
+	}
+	return rate, streams
+}
+
+// countBalancers returns how many balancers run the configuration.
 func countBalancers(p plan.Plan) int {
 	peers := 0
 	for _, spec := range p.Specs {
@@ -81,25 +86,26 @@ func countBalancers(p plan.Plan) int {
 	return 1 + peers
 }
 
-// healthyWindows are the times in which the balancer ran undisturbed and knew that a server was well.
+// healthyWindows returns the periods in which the balancer ran undisturbed and knew that a server was healthy.
 func healthyWindows(h history.History, server model.Server) (out []outage.Window) {
 	if len(h.Env.Phases) == 0 {
 		return nil
 	}
 	a := server.HealthCheck
 	_, up := a.RecoveryTime()
-	others := func(host string) bool { // a server's fault is no other server's
+	isOther := func(host string) bool { // faults of other servers do not matter
 		return host != server.Host && slices.ContainsFunc(h.Plan.Config.Pools, func(p model.Pool) bool {
 			return slices.ContainsFunc(p.Servers, func(s model.Server) bool { return s.Host == host })
 		})
 	}
 	var disturbed []outage.Window
 	for _, m := range h.Env.Faults {
-		if !others(m.Event.Target) {
-			disturbed = append(disturbed, outage.Window{From: m.RequestedAt, To: max(m.RequestedAt, m.StartsBy, m.EndsAfter, m.EndsBy)})
+		if !isOther(m.Event.Target) {
+			end := max(m.RequestedAt, m.StartsBy, m.EndsAfter, m.EndsBy)
+			disturbed = append(disturbed, outage.Window{From: m.RequestedAt, To: end})
 		}
 	}
-	for _, e := range h.Plan.Events { // whose marks are left out where their phase is for other promises
+	for _, e := range h.Plan.Events { // FilterPhases has removed the faults of other checks' phases
 		if e.Phase < len(h.Env.Phases) && !check.IsRelevant(h.Plan.Phases[e.Phase], "active") {
 			p := h.Env.Phases[e.Phase]
 			disturbed = append(disturbed, outage.Window{From: p.Start, To: max(p.End, p.Start+e.At+e.Duration)})
@@ -117,6 +123,6 @@ func healthyWindows(h history.History, server model.Server) (out []outage.Window
 }
 
 func (c checkCounts) String() string {
-	return fmt.Sprintf("%s while well, %s to %s expected",
-		units.Plural(c.counted, "check"), units.Number(c.min), units.Number(c.max))
+	return fmt.Sprintf("%s while healthy, %s expected",
+		units.Plural(c.counted, "health check"), formatCounts(c.min, c.max))
 }

@@ -1,6 +1,6 @@
-// Package failover holds the checks on what a balancer does when servers fail and return: passive and active
-// health checks, retries, backups, reloads, names that are looked up again, and breakers. The deaths themselves
-// are found by package outage. Who answers instead of a failed route is in package requests. To add a check: a
-// file with a check.Check, one line in the table of package checks, and a mutant in fixtures that it refutes.
-// The package must not import another family.
+// Package failover has the checks of how a balancer handles servers that fail and return: passive and active health
+// checks, retries, backups, reloads, name resolution and circuit breakers. Package outage finds the outages; fallback
+// responses are in package requests.
+// To add a check, add a file with a check.Check, a line in the table of package checks, and a mutant in fixtures that
+// the check refutes. The package must not import another family.
 package failover

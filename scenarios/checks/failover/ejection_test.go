@@ -13,7 +13,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// Rows of requests show that each worker met its count, or met something else.
+// Bursts show whether each worker reached its failure count.
 func TestOddAttempts(t *testing.T) {
 	f := func(odd int, refuted bool) {
 		t.Helper()
@@ -26,10 +26,10 @@ func TestOddAttempts(t *testing.T) {
 	f(2, true)
 }
 
-// network is the key of a client's network.
+// network is the client's network as a key.
 var network = model.Key{Variable: model.ClientAddress, Prefix: 24}
 
-// hashing is a pool's choice by a key; of no key, one that lbproof does not know.
+// hashing balances by a key; without a key, in an unknown way.
 func hashing(key model.Key) model.Balance {
 	if key.IsEmpty() {
 		return model.Balance{}
@@ -37,7 +37,7 @@ func hashing(key model.Key) model.Balance {
 	return model.Balance{Kind: model.ByHash, Hash: &model.Hash{Key: key}}
 }
 
-// Where one failure is enough each attempt reaches the count, even if several requests were under way and nobody knows whose it was.
+// With max_fails=1 each attempt reaches the count, even if any of several requests in flight may have caused it.
 func TestOneFailureIsEnough(t *testing.T) {
 	f := func(fails, told int, attempts ...time.Duration) {
 		t.Helper()
@@ -62,15 +62,15 @@ func TestOneFailureIsEnough(t *testing.T) {
 	}
 	at := 3500 * time.Millisecond
 	f(1, 1, at)
-	f(1, 2, at, at+2*time.Second)                            // each state's
-	f(1, 0)                                                  // nobody asked it
-	f(1, 0, at, at+2*time.Second, at+3*time.Second)          // by two states
-	f(1, 1, at, at+10*time.Millisecond, at+outage.Tolerance) // all before the first was known to have failed
+	f(1, 2, at, at+2*time.Second)                            // one per instance
+	f(1, 0)                                                  // no attempts
+	f(1, 0, at, at+2*time.Second, at+3*time.Second)          // by two instances
+	f(1, 1, at, at+10*time.Millisecond, at+outage.Tolerance) // all before the first failure counted
 	f(2, 0, at)
 }
 
-// When every worker has met its count nobody is to send the server a request for so long, whichever connection it came over; but new workers may.
-func TestEveryWorkerHasMetItsCount(t *testing.T) {
+// Once every worker has ejected the server, it must get no requests on any connection, except from new workers.
+func TestEjectedByAllWorkers(t *testing.T) {
 	f := func(soon int, attempts []float64, back float64, reload ...float64) {
 		t.Helper()
 		second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
@@ -102,15 +102,15 @@ func TestEveryWorkerHasMetItsCount(t *testing.T) {
 	both := []float64{2, 3, 4, 5}
 	f(1, both, 20)
 	f(1, both, 32.8)
-	f(0, both, 33) // 30 s after the second attempt one of them may be done
+	f(0, both, 33) // 30 s after the second attempt, one ejection may be over
 	f(0, both[:3], 20)
 	f(0, append(both, 6), 20)
 	f(0, both, 20, 15)
 	f(1, both, 20, 25)
 }
 
-// A connection whose requests have gone elsewhere since the server of their key died belongs to a worker that leaves that server alone.
-func TestSparedConnections(t *testing.T) {
+// A connection whose requests skip the server of their key during its outage belongs to a worker that has ejected it.
+func TestSkippingConnections(t *testing.T) {
 	second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	load := plan.Phase{Count: 100, Requests: []plan.Request{{Path: "/", Port: 80}}}
 	f := func(fresh bool, key model.Key, again float64, want int) {
@@ -120,7 +120,7 @@ func TestSparedConnections(t *testing.T) {
 			Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", DefaultHost: true}},
 		}}
 		var hits []history.Hit
-		for i := range load.Count { // two connections by turns, three requests a second
+		for i := range load.Count { // two alternating connections, three requests per second
 			at := second(float64(i) / 3)
 			hits = append(hits, history.Hit{Seq: p.FirstHit(0) + uint64(i), Index: i, Conn: i % 2, Sent: at, Done: at + second(0.01), Code: 200, Server: "b"})
 		}
@@ -133,13 +133,13 @@ func TestSparedConnections(t *testing.T) {
 		assert.Equal(t, want, a.tooEarly.Total)
 	}
 	f(true, network, 15, 1)
-	f(false, network, 15, 0) // it may have left the server alone since the death before
+	f(false, network, 15, 0) // it may have ejected the server in the previous outage
 	f(true, model.Key{Variable: model.URI}, 15, 0)
-	f(true, network, 5.0/3, 0) // nothing was seen to go elsewhere before
+	f(true, network, 5.0/3, 0) // no request had gone elsewhere before
 }
 
-// Workers that come up while a server is dead count its failures anew: such a death tells nothing of how often it may be asked.
-func TestTakeoverDuringDeath(t *testing.T) {
+// Workers that start during an outage count failures from zero: such an outage is no evidence.
+func TestReloadDuringOutage(t *testing.T) {
 	second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	server := model.Server{Host: "a", Weight: 1, Ejection: &model.Ejection{MaxFails: 2, Window: 10 * time.Second, Duration: 10 * time.Second, Rule: model.FailuresInWindow}}
 	pool := model.Pool{Name: "p", Balance: model.Balance{Kind: model.RoundRobin, Rotation: model.Smooth}, SharedState: true, Servers: []model.Server{server, {Host: "b", Weight: 1}}}
@@ -148,7 +148,7 @@ func TestTakeoverDuringDeath(t *testing.T) {
 		Phases: []plan.Phase{{Kind: plan.KindOutages, Rate: 10, Count: 600, Requests: []plan.Request{{Path: "/", Port: 80}}}},
 	}
 	claims := Passive.Claims(p.Config)
-	f := func(refuted bool, takeovers ...float64) {
+	f := func(refuted bool, reloads ...float64) {
 		t.Helper()
 		var marks []history.FaultWindow
 		var hits []history.Hit
@@ -164,7 +164,7 @@ func TestTakeoverDuringDeath(t *testing.T) {
 				attempts = append(attempts, history.Attempt{At: second(at + 0.101 + float64(i)/10), Node: "a", SourceAddr: "balancer", Port: 80})
 			}
 		}
-		for _, at := range takeovers {
+		for _, at := range reloads {
 			marks = append(marks, history.FaultWindow{Event: plan.Event{Fault: plan.FaultReload, Target: "balancer"}, RequestedAt: second(at), StartsBy: second(at + 1), EndsAfter: second(at + 1), EndsBy: second(at + 2)})
 		}
 		for i := range 600 {
@@ -184,8 +184,8 @@ func TestTakeoverDuringDeath(t *testing.T) {
 	f(false, 4, 24, 44)
 }
 
-// A server that is not back yet when it is asked again is left alone anew from then on.
-func TestAskedBeforeItIsBack(t *testing.T) {
+// A server that is still down when it is retried is ejected again.
+func TestRetriedBeforeItIsBack(t *testing.T) {
 	second := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	server := model.Server{Host: "a", Weight: 1, Ejection: &model.Ejection{MaxFails: 1, Window: 10 * time.Second, Duration: 10 * time.Second, Rule: model.FailuresInWindow}}
 	p := plan.Plan{

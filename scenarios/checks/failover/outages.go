@@ -9,94 +9,105 @@ import (
 
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/units"
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// detectableWidth is how much wider than promised an interval would have been seen: n deaths at uniform moments all fall into the
-// promised one with probability k^-n where the true one is k times as wide (laws of detection times).
+// detectableWidth returns how many times as wide as claimed an interval must be for n outages to detect it: all of n
+// uniform moments fall into the claimed interval with probability k^-n if the true one is k times as wide.
 func detectableWidth(n int, beta float64) float64 {
 	return math.Exp(-math.Log(beta) / float64(max(1, n)))
 }
 
-// outagesNeeded is how many show an interval that is twice as wide.
+// outagesNeeded returns how many outages detect an interval that is twice as wide.
 func outagesNeeded(beta float64) int { return int(math.Ceil(-math.Log(beta) / math.Ln2)) }
 
-// formatRange prints the least and the most of some times.
+// formatRange formats the minimum and maximum of durations.
 func formatRange(all []time.Duration) string {
 	if len(all) == 0 {
 		return "none"
 	}
-	return fmt.Sprintf("%.2f s to %.2f s", slices.Min(all).Seconds(), slices.Max(all).Seconds())
+	return fmt.Sprintf("%.2f–%.2f s", slices.Min(all).Seconds(), slices.Max(all).Seconds())
 }
 
-// deathRate is how many requests per second a pool gets while one of its servers dies, and apartRate where those are
-// alone under way whose attempts would be hard to tell apart.
+// formatCounts formats a range of counts, such as 1–3.
+func formatCounts(least, most int) string {
+	if least == most {
+		return units.Number(least)
+	}
+	return units.Number(least) + "–" + units.Number(most)
+}
+
+// Requests per second to a pool during outages: usually, and if attempts must not overlap to be distinguishable.
 const (
 	outageRate   = 100
 	isolatedRate = 30
 )
 
-// outageRequirements kill servers of a pool that fit, one after another, the last ones, and never all but where there is one
-// alone, and requests wait for it. Where servers are those of an earlier pool, too, nobody could tell whose attempts
-// reach them, so that the pool is asked alone, unless rows of requests tell.
-func outageRequirements(cfg model.Config, name, shows string, fits func(model.Server) bool) []check.Requirement {
+// outageRequirements requests outages of matching servers, one after another: the last ones of the pool, and never all,
+// unless there is only one and requests wait for it. If an earlier pool shares servers, nobody could tell whose
+// attempts reach them, so that the pool gets a phase of its own unless bursts identify them.
+func outageRequirements(cfg model.Config, name, detects string, matches func(model.Server) bool) []check.Requirement {
 	pool, ok := cfg.Pool(name)
-	request, askable := check.RequestToPool(cfg, name)
-	if !askable {
-		request, askable = handshakeRequest(cfg, name)
+	request, found := check.RequestToPool(cfg, name)
+	if !found {
+		request, found = handshakeRequest(cfg, name)
 	}
-	if !ok || !askable {
+	if !ok || !found {
 		return nil
 	}
 	up := slices.DeleteFunc(slices.Clone(pool.Servers), func(s model.Server) bool { return s.Backup || s.Down || s.Drain })
-	mortal := slices.DeleteFunc(slices.Clone(up), func(s model.Server) bool { return !fits(s) })
-	if len(mortal) == 0 || len(up) < 2 && !retriesWait(cfg, name) {
+	candidates := slices.DeleteFunc(slices.Clone(up), func(s model.Server) bool { return !matches(s) })
+	if len(candidates) == 0 || len(up) < 2 && !retriesWait(cfg, name) {
 		return nil
 	}
-	t := check.Requirement{Kind: plan.KindOutages, Detects: shows, Phase: plan.Phase{Rate: outageRate, Concurrency: 512, Count: 1}}
+	t := check.Requirement{
+		Kind: plan.KindOutages, Detects: detects,
+		Phase: plan.Phase{Rate: outageRate, Concurrency: 512, Count: 1},
+	}
 	if !cfg.Dialect.PinsConnections && sharesEarlierServers(cfg, name) {
 		t.About = "of " + name
 	}
 	if check.IsOwnAuthService(cfg, name) {
 		t.Phase.Rate = isolatedRate
 	}
-	t.Outages = hostsToKill(up, mortal, retriesWait(cfg, name))
+	t.Outages = hostsToKill(up, candidates, retriesWait(cfg, name))
 	t.Phase.Requests, t.Phase.Clients = requestsToServers(cfg, pool, request, t.Outages)
 	return []check.Requirement{t}
 }
 
-// hostsToKill are the hosts of those servers that die, of the mortal ones in rotation: one, or several where requests wait
-// for a server that is dead. Each death shows by itself then, while a balancer that leaves one alone minds the others.
-func hostsToKill(up, mortal []model.Server, waits bool) (hosts []string) {
+// hostsToKill selects the servers that go down among the candidates: one, or several if requests wait for a server that
+// is down. Each outage shows by itself then, while the other servers keep a balancer that ejects one under observation.
+func hostsToKill(up, candidates []model.Server, waits bool) (hosts []string) {
 	most := 1
-	byCount := mortal[0].Ejection != nil && mortal[0].Ejection.Rule == model.FailuresInWindow
+	byCount := candidates[0].Ejection != nil && candidates[0].Ejection.Rule == model.FailuresInWindow
 	switch {
-	case waits && len(up) == 2 && slices.ContainsFunc(mortal, isSlowToDetect):
+	case waits && len(up) == 2 && slices.ContainsFunc(candidates, isSlowToDetect):
 		most = 2
-	case waits: // of three by turns two are dead at a time at most
+	case waits: // of three in rotation at most two are down concurrently
 		most = max(1, min(3, len(up)-1+len(up)/3))
-	case byCount: // the line that the promise names is the first of such servers
-		slices.Reverse(mortal)
-		slices.SortStableFunc(mortal, func(a, b model.Server) int { return a.Weight - b.Weight })
+	case byCount: // the claim names the line of the first such server
+		slices.Reverse(candidates)
+		slices.SortStableFunc(candidates, func(a, b model.Server) int { return a.Weight - b.Weight })
 	}
-	for _, s := range mortal[max(0, len(mortal)-most):] {
+	for _, s := range candidates[max(0, len(candidates)-most):] {
 		hosts = append(hosts, s.Host)
 	}
 	return hosts
 }
 
-// retriesWait says whether requests to a pool wait for the server that they are meant for while it is dead.
+// retriesWait reports whether requests to a pool wait for a server that is down.
 func retriesWait(cfg model.Config, pool string) bool {
 	return slices.ContainsFunc(cfg.Routes, func(r model.Route) bool {
 		return r.Pool == pool && r.Retry != nil && r.Retry.Backoff == model.FixedBackoff
 	})
 }
 
-// maxSingleOutage is for how long a server may be dead and come back for one alone to die as often as it takes. Where it takes
-// longer, another one dies while its checks find it well again.
+// maxSingleOutage is the longest outage and recovery of a server for which it alone goes down as often as needed. If
+// they take longer, another server goes down while health checks bring the first one back.
 const maxSingleOutage = 40 * time.Second
 
-// isSlowToDetect says whether the health checks of a server take so long.
+// isSlowToDetect reports whether the health checks of a server take longer than maxSingleOutage.
 func isSlowToDetect(s model.Server) bool {
 	if s.HealthCheck == nil {
 		return false
@@ -106,16 +117,16 @@ func isSlowToDetect(s model.Server) bool {
 	return down+up > maxSingleOutage
 }
 
-// sharesServers says whether another pool has a server of this one's, so that nobody could tell whose attempts reach it.
+// sharesServers reports whether another pool shares a server with this one, so that attempts cannot be attributed.
 func sharesServers(cfg model.Config, pool string) bool { return isSharedBy(cfg, pool, cfg.Pools) }
 
-// sharesEarlierServers says whether a pool that stands before this one has a server of its.
+// sharesEarlierServers reports whether an earlier pool shares a server with this one.
 func sharesEarlierServers(cfg model.Config, pool string) bool {
 	i := slices.IndexFunc(cfg.Pools, func(p model.Pool) bool { return p.Name == pool })
 	return isSharedBy(cfg, pool, cfg.Pools[:max(0, i)])
 }
 
-// isSharedBy says whether one of others has a server of a pool's.
+// isSharedBy reports whether one of the other pools shares a server with a pool.
 func isSharedBy(cfg model.Config, pool string, others []model.Pool) bool {
 	mine, _ := cfg.Pool(pool)
 	return slices.ContainsFunc(others, func(o model.Pool) bool {
@@ -125,7 +136,7 @@ func isSharedBy(cfg model.Config, pool string, others []model.Pool) bool {
 	})
 }
 
-// handshakeRequest is a request for a tunnel to a pool that nothing else leads to.
+// handshakeRequest returns a WebSocket handshake to a pool that only handshakes reach.
 func handshakeRequest(cfg model.Config, pool string) (plan.Request, bool) {
 	if cfg.Dialect.PinsConnections && sharesServers(cfg, pool) {
 		return plan.Request{}, false
@@ -142,23 +153,25 @@ func handshakeRequest(cfg model.Config, pool string) (plan.Request, bool) {
 	return plan.Request{}, false
 }
 
-// hashClients is how many addresses ask a pool whose servers are chosen by them, so that one may lead to the server
-// that dies, and one alone.
+// hashClients is the number of client addresses for a pool that hashes addresses, so that one may lead to the server
+// that goes down.
 const hashClients = 2
 
-// requestsToServers is how requests get to the given servers of a pool: where a hash decides, with a key of theirs, or with
-// several. To nginx each comes from a client of its own, whose connection stays with one worker and so with one count
-// of failures.
-func requestsToServers(cfg model.Config, pool model.Pool, r plan.Request, hosts []string) ([]plan.Request, plan.Clients) {
+// requestsToServers returns requests that reach the given servers of a pool: if it hashes, with one of their keys, or
+// with several keys. For nginx, each comes from its own client, whose connection stays with one worker and so with one
+// failure count.
+func requestsToServers(
+	cfg model.Config, pool model.Pool, r plan.Request, hosts []string,
+) ([]plan.Request, plan.Clients) {
 	requests, clients := []plan.Request{r}, plan.Clients{}
 	if cfg.Dialect.PinsConnections {
 		clients = plan.Clients{Count: 1, OwnAddresses: true}
 	}
-	trials := check.KeyRequirements(pool.Name, pool.Balance.Key(), r)
-	if len(trials) == 0 {
+	reqs := check.KeyRequirements(pool.Name, pool.Balance.Key(), r)
+	if len(reqs) == 0 {
 		return requests, clients
 	}
-	keys := trials[0].Phase.Clients
+	keys := reqs[0].Phase.Clients
 	switch {
 	case !keys.OwnAddresses:
 	case !cfg.Dialect.PinsConnections:
@@ -174,7 +187,7 @@ func requestsToServers(cfg model.Config, pool model.Pool, r plan.Request, hosts 
 	}
 	servers, up := check.HashMembers(pool)
 	m := check.NewHashMap(pool, servers, up)
-	for _, one := range trials[0].Phase.Requests {
+	for _, one := range reqs[0].Phase.Requests {
 		if key, ok := check.PathKey(one, pool.Balance.Key()); ok && m != nil && slices.Contains(hosts, servers[m(key)].Host) {
 			return []plan.Request{one}, clients
 		}

@@ -10,8 +10,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// A pool whose servers are those of another, too, has them die in a phase of its own, so that their attempts are its.
-func TestDeathsOfSharedServers(t *testing.T) {
+// The outages of a pool that shares servers have a phase of their own, so that all attempts belong to the pool.
+func TestOutagesOfSharedServers(t *testing.T) {
 	servers := func(hosts ...string) (all []model.Server) {
 		for _, host := range hosts {
 			all = append(all, model.Server{Host: host, Port: 80})
@@ -19,10 +19,10 @@ func TestDeathsOfSharedServers(t *testing.T) {
 		return all
 	}
 	upgrade := model.Condition{Terms: []model.Term{{Variable: model.RequestHeader, Name: "Upgrade", Op: model.OpEquals, Value: "websocket"}}}
-	f := func(sticks bool, pool, title string) {
+	f := func(pinned bool, pool, title string) {
 		t.Helper()
 		cfg := model.Config{
-			Dialect: model.Dialect{PinsConnections: sticks}, Listeners: []model.Listener{{Port: 80}},
+			Dialect: model.Dialect{PinsConnections: pinned}, Listeners: []model.Listener{{Port: 80}},
 			Pools: []model.Pool{{Name: "api", Servers: servers("a", "b")}, {Name: "web", Servers: servers("c", "d")}, {Name: "ws", Servers: servers("b", "a")}},
 			Routes: []model.Route{
 				{Path: "/api", Port: 80, Pool: "api"},
@@ -40,14 +40,14 @@ func TestDeathsOfSharedServers(t *testing.T) {
 			assert.Equal(t, plan.KindOutages, all[0].Kind)
 		}
 	}
-	f(false, "api", "deaths")
-	f(false, "web", "deaths")
-	f(false, "ws", "deaths of ws")
+	f(false, "api", "outages")
+	f(false, "web", "outages")
+	f(false, "ws", "outages of ws")
 	f(true, "ws", "")
 }
 
-// Of two servers that take long to be found well again each dies, so that three deaths do not take three times as long.
-func TestDeathsByTurns(t *testing.T) {
+// If two servers take long to return, both have outages, so that three outages do not take three times as long.
+func TestAlternatingOutages(t *testing.T) {
 	f := func(every time.Duration, want ...string) {
 		t.Helper()
 		active := &model.HealthCheck{Interval: every, FastInterval: every, DownInterval: every, Rise: 2, Fall: 3}
@@ -62,8 +62,8 @@ func TestDeathsByTurns(t *testing.T) {
 	f(10*time.Second, "a", "b")
 }
 
-// Of nginx's servers the first of those with the greatest weight dies, which is asked most, and which the promise names.
-func TestDeathOfTheFirst(t *testing.T) {
+// Of nginx's servers, the first with the greatest weight goes down: it gets most requests, and the claim names it.
+func TestOutageOfTheFirst(t *testing.T) {
 	passive := &model.Ejection{Rule: model.FailuresInWindow, MaxFails: 3, Duration: 10 * time.Second}
 	server := func(host string, weight int) model.Server {
 		return model.Server{Host: host, Port: 80, Weight: weight, Ejection: passive}

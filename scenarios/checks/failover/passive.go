@@ -3,6 +3,7 @@ package failover
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
@@ -12,14 +13,14 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// judgeConsecutive judges a pool whose servers are taken out by failures in a row: by HAProxy until health checks find them
-// well, by Traefik for its window.
+// judgeConsecutive judges a pool whose servers are ejected after failures in a row: by HAProxy until health checks
+// pass, by Traefik for its window.
 func judgeConsecutive(h history.History, pool model.Pool, server model.Server) check.Finding {
 	p, a := server.Ejection, ejections{fails: server.Ejection.MaxFails}
 	soonest, latest := p.Duration, p.Duration
 	if p.EndedBy == model.EndedByHealthChecks {
 		if server.HealthCheck == nil || p.Action != model.ActionEject {
-			return check.Finding{Inconclusive: check.NoExperiment + " for what errors do to health checks"}
+			return check.Finding{Inconclusive: check.NoExperiment + ": effect of errors on health checks"}
 		}
 		soonest, latest = server.HealthCheck.RecoveryTime()
 	}
@@ -29,11 +30,12 @@ func judgeConsecutive(h history.History, pool model.Pool, server model.Server) c
 		}
 	}
 	f := check.Finding{
-		N: a.outages, Need: outagesNeeded(h.Plan.Beta), Test: "how long the server was left alone after so many failures in a " +
-			"row, and after fewer",
-		Measured:  fmt.Sprintf("out %s, back %s after the last failure", units.Plural(a.outages, "time"), formatRange(a.returnTimes)),
-		Predicted: fmt.Sprintf("back %g s to %g s after it", soonest.Seconds(), latest.Seconds()),
-		Power: fmt.Sprintf("would have caught an absence %.1f times as long with probability %g",
+		N: a.outages, Need: outagesNeeded(h.Plan.Beta),
+		Test: "ejection times after the configured failures in a row, and after fewer",
+		Measured: fmt.Sprintf("ejected %s, back %s after the last failure",
+			units.Plural(a.outages, "time"), formatRange(a.returnTimes)),
+		Predicted: fmt.Sprintf("back %s after the last failure", units.DurationRange(soonest, latest)),
+		Power: fmt.Sprintf("detects ejections %.1f times as long (power %g)",
 			detectableWidth(max(1, a.outages), h.Plan.Beta), 1-h.Plan.Beta),
 	}
 	switch {
@@ -42,12 +44,12 @@ func judgeConsecutive(h history.History, pool model.Pool, server model.Server) c
 	case a.wrong.Total > 0:
 		f.CounterExamples = a.wrong.List()
 	case a.outages == 0:
-		f.Inconclusive = "no server failed often enough in a row; --scenario brown-out has one do so"
+		f.Inconclusive = "no server had enough failures in a row; --scenario brown-out causes them"
 	}
 	return f
 }
 
-// subjectOf names servers of a pool as the subject of a sentence in the singular.
+// subjectOf names servers of a pool as the singular subject of a sentence.
 func subjectOf(p model.Pool, servers []model.Server) string {
 	switch {
 	case len(servers) == 1:
@@ -60,16 +62,19 @@ func subjectOf(p model.Pool, servers []model.Server) string {
 
 var Passive = check.Check{
 	Name: plan.CheckPassive,
-	Doc:  "Failed requests take a server out of rotation, and it comes back after its time.",
-	Law: "HAProxy and Traefik: out at the last of so many failures in a row and not before, back by its checks or " +
-		"its window; nginx: out at the latest when fails/rate have passed in every worker; away for more than " +
-		"fail_timeout and at most a second longer, because nginx counts in whole seconds; one attempt per state and " +
-		"period meanwhile; where clients send rows of requests, the attempts at a death are a multiple of the count",
-	// What a service is asked counts too: it tells who lives. Attempts carry no note of what they are for, which does
-	// not matter where each that fails takes its server out.
-	Evidence: check.Evidence{Subrequests: check.Always, FailedAttempts: func(cfg model.Config, claim plan.Claim, noted bool) bool {
-		return !noted || claim.Params[plan.ParamFails] != 1 || !check.IsOwnAuthService(cfg, claim.Subject)
-	}},
+	Doc:  "Failed requests eject a server from rotation; it is retried after a configured time.",
+	Law: "HAProxy and Traefik: ejected after the configured failures in a row and not before, back after its health " +
+		"checks or its window; nginx: ejected at the latest when every worker has had max_fails failures, for more " +
+		"than fail_timeout and at most 1 s longer, because nginx counts whole seconds; meanwhile one attempt per " +
+		"instance and period; if clients send bursts, the attempts in an outage are a multiple of max_fails",
+	// Authentication subrequests count as well: they show which servers are up. The purpose of an attempt is unknown,
+	// which does not matter if every failed attempt ejects its server.
+	Evidence: check.Evidence{
+		Subrequests: check.Always,
+		FailedAttempts: func(cfg model.Config, claim plan.Claim, noted bool) bool {
+			return !noted || claim.Params[plan.ParamFails] != 1 || !check.IsOwnAuthService(cfg, claim.Subject)
+		},
+	},
 	Claims: func(cfg model.Config) []plan.Claim {
 		return check.EachPool(cfg, func(p model.Pool) []plan.Claim { return passiveClaims(cfg, p) })
 	},
@@ -89,7 +94,7 @@ func passiveClaims(cfg model.Config, p model.Pool) []plan.Claim {
 			continue
 		}
 		text := passiveText(s)
-		i, same := at[text] // one promise for all servers that say the same
+		i, same := at[text] // one claim for all servers with the same settings
 		if !same {
 			i = len(claims)
 			at[text] = i
@@ -115,37 +120,37 @@ func passiveParams(p *model.Ejection) plan.Params {
 	return params
 }
 
-// passiveText goes on after the name of the server.
+// passiveText returns the claim without its subject.
 func passiveText(s model.Server) string {
 	out, on := s.Ejection, s.Ejection.Failures.Source
 	switch {
 	case out.MaxFails == 0:
-		return " is never taken out of rotation, whatever its requests come to (max_fails=0)."
+		return " is never ejected for failed requests (max_fails=0)."
 	case out.Rule == model.FailuresInWindow:
 		by := ""
 		if out.Implicit {
-			by = fmt.Sprintf(" (the default %s)", out.Source)
+			by = fmt.Sprintf(" (default: %s)", out.Source)
 		}
-		return fmt.Sprintf(" is taken out of rotation after %s (%s) and tried again after %s to %s%s.",
-			units.Plural(out.MaxFails, "failed attempt"), on, units.Duration(out.Duration), units.Duration(out.Duration+1e9), by)
+		return fmt.Sprintf(" is ejected after %s (%s) and retried %s later%s.",
+			units.Plural(out.MaxFails, "failed attempt"), on, units.DurationRange(out.Duration, out.Duration+time.Second), by)
 	case out.EndedBy == model.EndedByHealthChecks:
-		return fmt.Sprintf(" is dealt with as on-error says after %s in a row (%s).",
+		return fmt.Sprintf(" is treated as on-error specifies after %s in a row (%s).",
 			units.Plural(out.MaxFails, "error"), on)
 	}
-	return fmt.Sprintf(" is taken out of rotation for %s after %s in a row (%s).",
+	return fmt.Sprintf(" is ejected for %s after %s in a row (%s).",
 		units.Duration(out.Duration), units.Plural(out.MaxFails, "failure"), on)
 }
 
 func passiveAssumes(cfg model.Config, p model.Pool) []string {
 	var assumes []string
 	if cfg.Dialect.Instances == model.InstancePerWorker && !p.SharedState {
-		assumes = append(assumes, "each worker counts for itself, so that clients may meet as many failures once "+
-			"per worker (no zone)")
+		assumes = append(assumes, "each worker counts failures separately (no zone), so that clients may see them "+
+			"once per worker")
 	}
 	for _, s := range p.Servers {
 		if s.Ejection != nil && s.Ejection.Rule == model.FailuresInWindow && s.Ejection.Failures.HasServerErrors() {
-			return append(assumes, "not all servers fail at once: then all are out together, "+
-				"and clients get 502 for as long although the servers are well again")
+			return append(assumes, "not all servers fail at once; otherwise all are ejected, "+
+				"and clients get 502 until the ejection ends, even if the servers have recovered")
 		}
 	}
 	return assumes
@@ -154,7 +159,7 @@ func passiveAssumes(cfg model.Config, p model.Pool) []string {
 func judgePassive(claim plan.Claim, h history.History) check.Finding {
 	pool, server, ok := ejectedServer(h.Plan.Config, claim)
 	if !ok {
-		return check.Finding{Untestable: "the configuration has no such server"}
+		return check.Finding{Untestable: "server not found in the configuration"}
 	}
 	p := *server.Ejection
 	switch unreachable := check.WhyUnreachable(h.Plan.Config, pool.Name); {
@@ -170,7 +175,7 @@ func judgePassive(claim plan.Claim, h history.History) check.Finding {
 	return judgeWindow(h, pool, p)
 }
 
-// ejectedServer is the first server that a claim is about, with its pool.
+// ejectedServer returns the first server of a claim, and its pool.
 func ejectedServer(cfg model.Config, claim plan.Claim) (pool model.Pool, server model.Server, ok bool) {
 	pool, _ = cfg.Pool(claim.Subject)
 	first := slices.IndexFunc(pool.Servers, func(s model.Server) bool {
@@ -182,10 +187,11 @@ func ejectedServer(cfg model.Config, claim plan.Claim) (pool model.Pool, server 
 	return pool, pool.Servers[first], true
 }
 
-// judgeWindow judges a pool whose servers are taken out by failures that add up in a window.
+// judgeWindow judges a pool whose servers are ejected after failures that add up in a window.
 func judgeWindow(h history.History, pool model.Pool, p model.Ejection) check.Finding {
 	other, shared := findSharedPool(h.Plan, pool)
-	mixed := fmt.Sprintf("its servers are those of %s too, which was asked meanwhile and has counts of its own", other)
+	mixed := fmt.Sprintf("its servers are shared with %s, which had requests meanwhile and counts failures separately",
+		other)
 	a := ejections{fails: p.MaxFails, ejectedFor: p.Duration, instances: h.Env.Workers}
 	if pool.SharedState {
 		a.instances = 1
@@ -199,11 +205,11 @@ func judgeWindow(h history.History, pool model.Pool, p model.Ejection) check.Fin
 			a.addOutage(e, h, pool.Name)
 		}
 	}
-	ill := outage.FindPartial(h, pool, plan.FaultErrors)
-	if shared && len(ill) > 0 {
+	unhealthy := outage.FindPartial(h, pool, plan.FaultErrors)
+	if shared && len(unhealthy) > 0 {
 		return check.Finding{Inconclusive: mixed}
 	}
-	for _, e := range ill {
+	for _, e := range unhealthy {
 		if hasSameEjection(e.Server, p) && a.instances == 1 {
 			a.addErrors(e, h, e.Server.Ejection.Failures.HasStatus(e.Fault.Event.Settings.Status()))
 		}
@@ -214,13 +220,13 @@ func judgeWindow(h history.History, pool model.Pool, p model.Ejection) check.Fin
 	return a.finding(h)
 }
 
-// canFail reports whether an attempt on a dead server can have failed before it was over.
+// canFail reports whether an attempt can have failed during an outage.
 func canFail(h history.History, pool model.Pool, e *outage.Outage) bool {
-	waits := e.AttemptTimeout(h.Plan.Config, pool.Name)
-	return !e.Hangs || waits > 0 && e.Fault.EndsAfter-e.Fault.StartsBy >= waits+outage.Tolerance
+	timeout := e.AttemptTimeout(h.Plan.Config, pool.Name)
+	return !e.Hangs || timeout > 0 && e.Fault.EndsAfter-e.Fault.StartsBy >= timeout+outage.Tolerance
 }
 
-// hasReloadDuring reports whether states that know nothing of a death's beginning came up meanwhile, and counted anew.
+// hasReloadDuring reports whether a reload during an outage created instances with new failure counts.
 func hasReloadDuring(h history.History, e *outage.Outage) bool {
 	return slices.ContainsFunc(h.Env.Faults, func(m history.FaultWindow) bool {
 		return m.Event.Fault == plan.FaultReload && m.RequestedAt < e.Fault.EndsAfter && m.EndsBy > e.Fault.RequestedAt
@@ -239,29 +245,29 @@ func passiveRequirements(cfg model.Config, claim plan.Claim, terms check.DesignP
 	if concernsOnlyBackups(pool, p) {
 		return backupEjectionRequirements(cfg, pool, p, terms.CPUs)
 	}
-	const shows = "how often a dead server is asked, and when it is tried again"
-	return outageRequirements(cfg, pool.Name, shows, func(s model.Server) bool { return hasSameEjection(s, p) })
+	const detects = "a wrong number of attempts on a server that is down, or a wrong ejection time"
+	return outageRequirements(cfg, pool.Name, detects, func(s model.Server) bool { return hasSameEjection(s, p) })
 }
 
-// hasSameEjection says whether failed requests take a server out of nginx's rotation as they do another.
+// hasSameEjection reports whether a server is ejected by the same rule.
 func hasSameEjection(s model.Server, p model.Ejection) bool {
 	return s.Ejection != nil && s.Ejection.MaxFails == p.MaxFails && s.Ejection.Duration == p.Duration
 }
 
-// findSharedPool is another pool with servers of this one that phases in which servers die ask too.
+// findSharedPool returns another pool with servers of this one that gets requests in phases with outages.
 func findSharedPool(p plan.Plan, pool model.Pool) (other string, shared bool) {
 	for _, e := range p.Events {
 		if e.Fault == plan.FaultReload || e.Fault == plan.FaultSlow {
 			continue
 		}
-		hit := func(s model.Server) bool {
+		isTarget := func(s model.Server) bool {
 			mine := func(o model.Server) bool { return o.Addr() == s.Addr() }
 			return s.Host == e.Target && slices.ContainsFunc(pool.Servers, mine)
 		}
 		for _, r := range p.Phases[e.Phase].Requests {
 			route, _ := r.RouteIn(p.Config)
 			o, ok := p.Config.Pool(route.Pool)
-			if ok && o.Name != pool.Name && slices.ContainsFunc(o.Servers, hit) {
+			if ok && o.Name != pool.Name && slices.ContainsFunc(o.Servers, isTarget) {
 				return o.Name, true
 			}
 		}

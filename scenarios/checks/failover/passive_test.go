@@ -19,9 +19,9 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/failover"
 )
 
-// A server that is asked whether requests to it may pass has attempts of both kinds, which count alike where one failure is enough.
-func TestAskedAboutItself(t *testing.T) {
-	f := func(fails int, wish string, known bool) {
+// A server that also authenticates its requests gets attempts of both kinds, which are equivalent with max_fails=1.
+func TestOwnAuthService(t *testing.T) {
+	f := func(fails int, spec string, known bool) {
 		t.Helper()
 		law := &model.Ejection{Rule: model.FailuresInWindow, MaxFails: fails, Duration: 10 * time.Second}
 		cfg := model.Config{
@@ -32,7 +32,7 @@ func TestAskedAboutItself(t *testing.T) {
 				{Path: "/check", Port: 80, Pool: "p", Exact: true, Internal: true},
 			},
 		}
-		request := plan.Request{Path: "/api/", Port: 80, Header: map[string]string{history.ResponseSpecHeader: wish}}
+		request := plan.Request{Path: "/api/", Port: 80, Header: map[string]string{history.ResponseSpecHeader: spec}}
 		p := plan.Plan{Config: cfg, Phases: []plan.Phase{{Count: 1, Requests: []plan.Request{request}}}}
 		claim := failover.Passive.Claims(cfg)[0]
 		assert.Equal(t, known, failover.Passive.Evidence.WhyAmbiguous(p, claim) == "")
@@ -43,8 +43,8 @@ func TestAskedAboutItself(t *testing.T) {
 	f(3, "note", false)
 }
 
-// What a server was asked about a request shows that it still lived.
-func TestAServiceThatAnswersLives(t *testing.T) {
+// An answered authentication subrequest shows that a server was still up.
+func TestAuthServiceIsUp(t *testing.T) {
 	ejects := &model.Ejection{Rule: model.FailuresInWindow, MaxFails: 1, Duration: 10 * time.Second}
 	cfg := model.Config{
 		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}},
@@ -81,8 +81,8 @@ func TestAServiceThatAnswersLives(t *testing.T) {
 	assert.Equal(t, report.Undecided, r.Verdicts[0].Outcome, r.Verdicts[0].Reason)
 }
 
-// A backup that dies with all others is asked by each worker as often as max_fails says, and once more in each fail_timeout.
-func TestForsaken(t *testing.T) {
+// A backup that goes down with all others gets max_fails attempts from each worker, and one more per fail_timeout.
+func TestBackupEjection(t *testing.T) {
 	const workers, fails, claimed = 2, 3, 10 * time.Second
 	ejects := &model.Ejection{Rule: model.FailuresInWindow, MaxFails: fails, Duration: claimed}
 	other := &model.Ejection{Rule: model.FailuresInWindow, MaxFails: 5, Duration: 30 * time.Second}
@@ -91,17 +91,17 @@ func TestForsaken(t *testing.T) {
 		Balancer: "nginx", Listeners: []model.Listener{{Port: 80}}, Pools: []model.Pool{pool}, Routes: []model.Route{{Path: "/", Port: 80, Pool: "p", DefaultHost: true}},
 	}
 	claim := plan.Claim{ID: check.ClaimID(plan.CheckPassive, "p", "c"), Check: "passive", Subject: "p"}
-	trials := failover.Passive.Requirements(cfg, claim, check.DesignParams{})
-	assert.Equal(t, []string{"a", "b", "c"}, trials[0].AllDown)
-	lasts := trials[0].AllDownFor
+	reqs := failover.Passive.Requirements(cfg, claim, check.DesignParams{})
+	assert.Equal(t, []string{"a", "b", "c"}, reqs[0].AllDown)
+	lasts := reqs[0].AllDownFor
 	pool.Servers[2].Ejection = &model.Ejection{Rule: model.FailuresInWindow, MaxFails: 1, Duration: claimed}
-	for cpus, want := range map[int]time.Duration{1: 24 * time.Second, 2: 13 * time.Second, 16: 13 * time.Second} { // so that it is asked three times at least
+	for cpus, want := range map[int]time.Duration{1: 24 * time.Second, 2: 13 * time.Second, 16: 13 * time.Second} { // at least three attempts
 		auto := model.Config{Balancer: "nginx", Workers: model.Workers{Auto: true}, Routes: cfg.Routes, Listeners: cfg.Listeners, Pools: []model.Pool{pool}}
 		assert.Equal(t, want, failover.Passive.Requirements(auto, claim, check.DesignParams{CPUs: cpus})[0].AllDownFor)
 	}
 	pool.Servers[2].Ejection = ejects
 
-	// Each worker makes so many attempts at first, and one after each time that it left the backup alone.
+	// Each worker makes first attempts, and one more after each ejection of length out.
 	f := func(first int, out, dead time.Duration, outcome report.Outcome, reason string, stalls ...time.Duration) {
 		t.Helper()
 		p := plan.Plan{Alpha: 1e-3, Beta: 1e-3, Config: cfg, Phases: []plan.Phase{{Kind: plan.KindAllDown, Count: 1000, Rate: 50, Requests: []plan.Request{{Path: "/", Port: 80}}}}}
@@ -131,7 +131,7 @@ func TestForsaken(t *testing.T) {
 			Plan: p, Attempts: slices.Values(attempts), Hits: slices.Values(hits), Arrivals: func(func(history.Arrival) bool) {},
 			Env: history.Environment{Workers: workers, Phases: []history.Phase{{End: time.Minute}}},
 		}
-		for _, host := range trials[0].AllDown {
+		for _, host := range reqs[0].AllDown {
 			h.Env.Faults = append(h.Env.Faults, history.FaultWindow{
 				Event: plan.Event{Fault: plan.FaultKill, Target: host}, RequestedAt: time.Second, StartsAfter: time.Second - 1, StartsBy: time.Second, EndsAfter: time.Second + dead, EndsBy: time.Second + dead,
 			})
@@ -141,11 +141,11 @@ func TestForsaken(t *testing.T) {
 		assert.Contains(t, why, reason)
 	}
 	f(fails, claimed, lasts, report.Upheld, "")
-	f(1, claimed, lasts, report.Refuted, "was left alone after 2 attempts in all, of 3 that each state makes")
-	f(fails, claimed, 5*time.Second, report.Undecided, "no backup was dead for long enough")
-	f(fails, 2*claimed, lasts, report.Refuted, "was sent no request for")
-	f(fails, claimed/4, lasts, report.Refuted, "of them sooner than 10s")
-	f(fails, -450*time.Millisecond, lasts, report.Refuted, "of them sooner than 10s")
-	f(4*fails, claimed, lasts, report.Refuted, "of them sooner than 10s")
-	f(4*fails, claimed, lasts, report.Upheld, "", 900*time.Millisecond) // all were under way by the first
+	f(1, claimed, lasts, report.Refuted, "was ejected after only 2 attempts (max_fails=3 per instance)")
+	f(fails, claimed, 5*time.Second, report.Undecided, "no backup was down long enough")
+	f(fails, 2*claimed, lasts, report.Refuted, "got no requests for")
+	f(fails, claimed/4, lasts, report.Refuted, "of them within 10 s")
+	f(fails, -450*time.Millisecond, lasts, report.Refuted, "of them within 10 s")
+	f(4*fails, claimed, lasts, report.Refuted, "of them within 10 s")
+	f(4*fails, claimed, lasts, report.Upheld, "", 900*time.Millisecond) // all were in flight at the first attempt
 }

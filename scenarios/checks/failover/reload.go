@@ -17,8 +17,7 @@ import (
 var Reload = check.Check{
 	Name: plan.CheckReload,
 	Doc:  "A reload loses no request.",
-	Law: "one lost request while the balancer takes over a changed file refutes; idle connections that are closed " +
-		"count only where the client could not know",
+	Law:  "one lost request during a reload refutes; closed idle connections count only if the client could not know",
 	Claims: func(cfg model.Config) []plan.Claim {
 		if cfg.Reload == nil || len(check.ProxiedRoutes(cfg)) == 0 {
 			return nil
@@ -26,33 +25,33 @@ var Reload = check.Check{
 		return []plan.Claim{{
 			ID:    check.ClaimID(plan.CheckReload, cfg.Balancer, ""),
 			Check: plan.CheckReload, Subject: cfg.Balancer, Pos: cfg.Reload.Pos, Implicit: true,
-			Text: fmt.Sprintf("No request is lost while a changed configuration takes effect (%s).", cfg.Reload.Description),
+			Text: fmt.Sprintf("No request is lost during a reload (%s).", cfg.Reload.Description),
 		}}
 	},
 	Requirements: reloadRequirements,
 	Judge:        judgeReload,
 }
 
-// reloadGrace is how long after a takeover what fails is held against it.
+// reloadGrace is how long after a reload failures count against it.
 const reloadGrace = time.Second
 
-// findReloads are the times at which a configuration was taken over, and the phases in which that was.
-func findReloads(h history.History) (times []outage.Window, phases map[int]bool) {
+// findReloads returns the windows of reloads, and the phases with reloads.
+func findReloads(h history.History) (windows []outage.Window, phases map[int]bool) {
 	phases = map[int]bool{}
 	for _, m := range h.Env.Faults {
 		if m.Event.Fault == plan.FaultReload && m.Err == "" {
-			times = append(times,
+			windows = append(windows,
 				outage.Window{From: m.RequestedAt, To: m.StartsBy + reloadGrace},
 				outage.Window{From: m.EndsAfter, To: m.EndsBy + reloadGrace})
 			phases[m.Event.Phase] = true
 		}
 	}
-	return times, phases
+	return windows, phases
 }
 
 func judgeReload(_ plan.Claim, h history.History) check.Finding {
-	answers := func(r model.Route) bool { return r.Pool != "" && !outage.IsAllDown(h.Plan.Config, r.Pool) }
-	if !slices.ContainsFunc(h.Plan.Config.Routes, answers) {
+	hasServer := func(r model.Route) bool { return r.Pool != "" && !outage.IsAllDown(h.Plan.Config, r.Pool) }
+	if !slices.ContainsFunc(h.Plan.Config.Routes, hasServer) {
 		return check.Finding{Untestable: outage.NoServerUp}
 	}
 	t := reloadRequests{find: check.RouteFinder(h), counted: map[uint64]bool{}}
@@ -65,17 +64,17 @@ func judgeReload(_ plan.Claim, h history.History) check.Finding {
 	repeated := t.wrong.Total - lost
 	f := check.Finding{
 		N: t.n, Need: check.RequestsNeeded(h), Power: check.RequestPower(t.n, h), Predicted: "0 lost, 0 repeated",
-		Test: "count of failed and repeated requests while the configuration was taken over",
+		Test: "number of failed and repeated requests during reloads",
 		Measured: fmt.Sprintf("%s lost, %s repeated of %s in %s", units.Number(lost), units.Number(repeated),
-			units.Number(t.n), units.Plural(len(t.reloads), "takeover")),
+			units.Number(t.n), units.Plural(len(t.reloads), "reload")),
 	}
 	switch {
 	case check.WhyNodeExited(h) != "":
 		f.Inconclusive = check.WhyNodeExited(h)
 	case len(t.reloads) == 0:
-		f.Inconclusive = "no configuration was taken over; --scenario reload does that"
+		f.Inconclusive = "no reload in this run; --scenario reload has one"
 	case t.wrong.Total > 0 && float64(t.failedBefore) > check.MinFailureRatio*float64(t.before):
-		f.Inconclusive = fmt.Sprintf("%s of %s failed while nothing was taken over, too",
+		f.Inconclusive = fmt.Sprintf("%s of %s also failed without a reload",
 			units.Number(t.failedBefore), units.Plural(t.before, "request"))
 	default:
 		f.CounterExamples = t.wrong.List()
@@ -83,19 +82,19 @@ func judgeReload(_ plan.Claim, h history.History) check.Finding {
 	return f
 }
 
-// reloadRequests are what became of requests around takeovers.
+// reloadRequests is the outcome of requests around reloads.
 type reloadRequests struct {
-	reloads []outage.Window // the takeovers
-	phases  map[int]bool    // in which there were some
+	reloads []outage.Window // during which requests count
+	phases  map[int]bool    // with reloads
 	find    func(seq uint64) *check.RequestRoute
 
-	n                    int             // requests that were under way during a takeover
-	counted              map[uint64]bool // which these are
-	before, failedBefore int             // requests of the same phases while nothing was taken over
+	n                    int             // requests in flight during a reload
+	counted              map[uint64]bool // those requests
+	before, failedBefore int             // requests of the same phases without a reload
 	wrong                check.Examples
 }
 
-// add enters what became of a request.
+// add records the outcome of a request.
 func (t *reloadRequests) add(hit history.Hit, h history.History) {
 	j := t.find(hit.Seq)
 	if j == nil || j.Route.Pool == "" {
@@ -118,12 +117,12 @@ func (t *reloadRequests) add(hit history.Hit, h history.History) {
 	t.counted[hit.Seq] = true
 	unrouted := hit.Code == 404 && hit.Server == "" // the configuration has a route for it
 	if failed || unrouted {
-		t.wrong.Add("request %d (%s %s), sent at %.3f s over connection %d, came to %s",
-			hit.Seq, j.Request.Method, j.Request.Path, hit.Sent.Seconds(), hit.Conn, formatOutcome(hit))
+		t.wrong.Add("request %d (%s %s) at %.3f s on connection %d failed: %s",
+			hit.Seq, j.Request.Method, j.Request.Path, hit.Sent.Seconds(), hit.Conn, check.OutcomeOf(hit))
 	}
 }
 
-// addRepeats enters which requests reached backends more often than once, though they may not be repeated.
+// addRepeats records the requests that reached backends more than once although they must not be repeated.
 func (t *reloadRequests) addRepeats(h history.History) {
 	counted := map[uint64]int{}
 	for a := range h.Arrivals {
@@ -132,14 +131,14 @@ func (t *reloadRequests) addRepeats(h history.History) {
 		}
 	}
 	for _, seq := range slices.Sorted(maps.Keys(counted)) {
-		times := counted[seq]
-		if j := t.find(seq); times > 1 && !slices.Contains(check.IdempotentMethods, j.Request.Method) {
-			t.wrong.Add("request %d (%s %s) reached backends %d times", seq, j.Request.Method, j.Request.Path, times)
+		windows := counted[seq]
+		if j := t.find(seq); windows > 1 && !slices.Contains(check.IdempotentMethods, j.Request.Method) {
+			t.wrong.Add("request %d (%s %s) reached backends %d times", seq, j.Request.Method, j.Request.Path, windows)
 		}
 	}
 }
 
-// How the trial of a takeover goes: requests per second, and how long before and in all.
+// The phase with a reload: requests per second, time before the reload, and duration.
 const (
 	reloadRate = 400
 	reloadAt   = 1500 * time.Millisecond
@@ -147,10 +146,14 @@ const (
 )
 
 func reloadRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
-	t := check.Requirement{Kind: plan.KindReload, About: claim.ID, ReloadAt: reloadAt, Detects: "a request that a takeover " +
-		"loses or repeats"}
+	t := check.Requirement{
+		Kind: plan.KindReload, About: claim.ID, ReloadAt: reloadAt, Detects: "requests that a reload loses or repeats",
+	}
 	for _, r := range check.ProxiedRoutes(cfg) {
-		if request, ok := check.RequestWithSpec(cfg, r, ""); ok && len(r.Access) == 0 && len(t.Phase.Requests) < check.MaxExamples {
+		if len(r.Access) > 0 || len(t.Phase.Requests) == check.MaxExamples {
+			continue
+		}
+		if request, ok := check.RequestWithSpec(cfg, r, ""); ok {
 			t.Phase.Requests = append(t.Phase.Requests, request)
 		}
 	}

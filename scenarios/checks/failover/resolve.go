@@ -16,19 +16,19 @@ import (
 
 var Resolve = check.Check{
 	Name: plan.CheckResolve,
-	Doc:  "The names of servers are looked up when the configuration says.",
-	Law: "after a server has moved to another address: where its name is looked up once, one request that reaches " +
-		"it there refutes; where it is looked up for every connection, none in as many requests as a thousandth " +
-		"chance needs does",
+	Doc:  "Server names are resolved when the configuration says so.",
+	Law: "after a server has moved to another address: if its name is resolved once, one request that reaches the " +
+		"new address refutes; if it is resolved for every connection, none of as many requests as a probability of " +
+		"1 in 1,000 requires refutes",
 	Claims: func(cfg model.Config) []plan.Claim {
 		return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
 			if p.Resolve == nil || !check.HasNamedServer(p) {
 				return nil
 			}
-			text := fmt.Sprintf("The server names of %s are looked up once, at start: a server that gets another "+
-				"address is not found again until a reload.", p.Name)
+			text := fmt.Sprintf("Server names of %s are resolved once at startup: a server with a new address "+
+				"is not found until a reload.", p.Name)
 			if p.Resolve.Interval != 0 {
-				text = fmt.Sprintf("The server names of %s are looked up for every new connection.", p.Name)
+				text = fmt.Sprintf("Server names of %s are resolved for every new connection.", p.Name)
 			}
 			return []plan.Claim{{
 				ID: check.ClaimID(plan.CheckResolve, p.Name, ""), Check: plan.CheckResolve, Subject: p.Name,
@@ -40,21 +40,22 @@ var Resolve = check.Check{
 	Judge:        judgeResolve,
 }
 
-// How a server moves: requests per second, for how long it is elsewhere once the balancer may use it again, and how
-// long its requests may be under way.
+// The phase in which a server moves: requests per second, how long it stays at its new address once the balancer may
+// use it, and the maximum latency of a request.
 const (
 	moveRate         = 50
-	singleServerRate = 10 // where it has nobody beside it, since requests may wait for it then
+	singleServerRate = 10 // of a single server, which requests may wait for
 	moveTime         = 3 * time.Second
 	maxLatency       = time.Second
 )
 
-// resolveRequirements give the last server of a pool another address. One that is alone does so in a phase of its own.
+// resolveRequirements moves the last server of a pool to another address, in a phase of its own if it is the only
+// server.
 func resolveRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
 	pool, ok := cfg.Pool(claim.Subject)
-	request, askable := check.RequestToPool(cfg, claim.Subject)
+	request, found := check.RequestToPool(cfg, claim.Subject)
 	up := check.Rotation(pool)
-	if !ok || !askable || len(up) == 0 {
+	if !ok || !found || len(up) == 0 {
 		return nil
 	}
 	last := up[len(up)-1]
@@ -63,11 +64,11 @@ func resolveRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParam
 	}
 	about, rate := "", float64(moveRate)
 	if len(up) == 1 {
-		about, rate = "of a server that is alone", singleServerRate
+		about, rate = "of a single server", singleServerRate
 	}
 	return []check.Requirement{{
 		Kind: plan.KindAddressChanges, About: about, MovedHost: last.Host, MovedFor: outage.MaxReturnTime(last) + moveTime,
-		Detects: "whether the names of servers are looked up again",
+		Detects: "server names resolved too often or too rarely",
 		Phase:   plan.Phase{Rate: rate, Concurrency: 512, Count: 1, Requests: []plan.Request{request}},
 	}}
 }
@@ -75,15 +76,15 @@ func resolveRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParam
 func judgeResolve(claim plan.Claim, h history.History) check.Finding {
 	pool, ok := h.Plan.Config.Pool(claim.Subject)
 	if !ok || pool.Resolve == nil {
-		return check.Finding{Untestable: "the configuration has no such pool"}
+		return check.Finding{Untestable: "pool not found in the configuration"}
 	}
 	f := check.Finding{
-		Test: "requests that reached a server at its new address", Predicted: "none of them",
-		Power: fmt.Sprintf("would have caught the contrary with probability %g", 1-h.Plan.Beta),
+		Test: "requests that reached a server at its new address", Predicted: "none",
+		Power: fmt.Sprintf("detects the opposite (power %g)", 1-h.Plan.Beta),
 	}
 	always := pool.Resolve.Interval != 0
 	if always {
-		f.Predicted = "some of them"
+		f.Predicted = "some"
 	}
 	reached := 0
 	for _, e := range outage.FindPartial(h, pool, "move") {
@@ -91,14 +92,14 @@ func judgeResolve(claim plan.Claim, h history.History) check.Finding {
 		if e.Rate == 0 || w.From >= w.To {
 			continue
 		}
-		mine, all := countMoved(h, pool, e.Server.Host, w)
+		moved, all := countMoved(h, pool, e.Server.Host, w)
 		need := int(math.Ceil(-math.Log(h.Plan.Beta) * float64(totalWeight(pool)) / float64(max(1, e.Server.Weight))))
-		f.N, f.Need, reached = f.N+all, max(f.Need, need), reached+mine
+		f.N, f.Need, reached = f.N+all, max(f.Need, need), reached+moved
 		switch {
-		case mine > 0 && !always:
+		case moved > 0 && !always:
 			f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("%s of %s reached %s at its new address",
-				units.Number(mine), units.Number(all), e.Server.Host))
-		case mine == 0 && always && all >= need:
+				units.Number(moved), units.Number(all), e.Server.Host))
+		case moved == 0 && always && all >= need:
 			f.CounterExamples = append(f.CounterExamples, fmt.Sprintf("none of %s reached %s at its new address",
 				units.Plural(all, "request"), e.Server.Host))
 		}
@@ -108,8 +109,7 @@ func judgeResolve(claim plan.Claim, h history.History) check.Finding {
 	case check.WhyNodeExited(h) != "":
 		f.Inconclusive = check.WhyNodeExited(h)
 	case f.N == 0:
-		f.Inconclusive = "no server had another address for long enough, under an open loop, to show it; --scenario move " +
-			"gives it one"
+		f.Inconclusive = "no server had another address long enough under open-loop traffic; --scenario move changes one"
 	}
 	return f
 }
@@ -122,9 +122,9 @@ func totalWeight(p model.Pool) int {
 	return max(1, total)
 }
 
-// countMoved counts a pool's requests that reached one of its servers within a time, and all that reached any or, where
-// there is no other, were sent early enough for that.
-func countMoved(h history.History, pool model.Pool, server string, w outage.Window) (mine, all int) {
+// countMoved counts a pool's requests that reached one of its servers within a window, and all that reached any server;
+// if it is the only server, all that were sent early enough.
+func countMoved(h history.History, pool model.Pool, server string, w outage.Window) (moved, all int) {
 	find := check.RouteFinder(h)
 	for a := range h.Arrivals {
 		j := find(a.Seq)
@@ -133,11 +133,11 @@ func countMoved(h history.History, pool model.Pool, server string, w outage.Wind
 			continue
 		}
 		if all++; a.Server == server {
-			mine++
+			moved++
 		}
 	}
 	if len(check.Rotation(pool)) > 1 {
-		return mine, all
+		return moved, all
 	}
 	all = 0
 	for hit := range h.Hits {
@@ -148,5 +148,5 @@ func countMoved(h history.History, pool model.Pool, server string, w outage.Wind
 			all++
 		}
 	}
-	return mine, all
+	return moved, all
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/failover"
 )
 
-// Where nobody stands in for a server that has moved, the requests that did not find it count.
-func TestAloneElsewhere(t *testing.T) {
+// If the only server of a pool moves, the requests that do not reach it count.
+func TestMoveOfOnlyServer(t *testing.T) {
 	f := func(reached, all int, outcome report.Outcome) {
 		t.Helper()
 		pool := model.Pool{Name: "p", Servers: []model.Server{{Host: "a", Port: 80}}, Resolve: &model.Resolve{}}

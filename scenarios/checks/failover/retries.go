@@ -13,19 +13,19 @@ import (
 
 var Retries = check.Check{
 	Name: plan.CheckRetries,
-	Doc:  "A request that failed is sent again, as often, to whom and for which methods the configuration says.",
-	Law: "while a server refuses connections: where requests go elsewhere, one that fails refutes; where they do " +
-		"not, as many fail as are meant for it until its death is known, within the Poisson law at both ends of that " +
-		"interval; with HAProxy how long requests wait, and how many attempts there are where all servers are dead, " +
-		"tells how often they are tried; with Traefik those that met a dead server wait for half of initialInterval " +
-		"at least, and half of those that met it once no longer than it, within the binomial law",
+	Doc:  "A failed request is retried as often, on the servers and for the methods that are configured.",
+	Law: "while a server refuses connections: if requests are retried elsewhere, one that fails refutes; if not, the " +
+		"server's share of the requests until its outage is detected fails, within the Poisson law at both ends of " +
+		"that interval; HAProxy: the time that requests wait, and the attempts while all servers are down, show the " +
+		"number of attempts; Traefik: requests with a failed attempt wait at least half of initialInterval, and half " +
+		"of those with one failed attempt at most initialInterval, within the binomial law",
 	Evidence:     check.Evidence{Subrequests: check.Always},
 	Claims:       retryClaims,
 	Requirements: retryRequirements,
 	Judge:        judgeRetriesAndProbes,
 }
 
-// retryGroups are the promises on repetition, each with the routes that share it.
+// retryGroups returns the retry settings, each with the routes that share it.
 func retryGroups(cfg model.Config) []check.Group[*model.Retry] {
 	byName := map[string]model.Pool{}
 	for _, p := range cfg.Pools {
@@ -38,7 +38,7 @@ func retryGroups(cfg model.Config) []check.Group[*model.Retry] {
 		pool, known := byName[r.Pool]
 		byDefault := r.Retry.Implicit && r.Retry.Attempts == model.Unlimited
 		if byDefault && known && len(pool.Servers) < 2 {
-			return nil // there is nobody else to try
+			return nil // there is no other server
 		}
 		return []*model.Retry{r.Retry}
 	}, func(t *model.Retry) string {
@@ -50,7 +50,7 @@ func retryGroups(cfg model.Config) []check.Group[*model.Retry] {
 	})
 }
 
-// retryGroup is the promise that a claim is about.
+// retryGroup returns the retry setting of a claim.
 func retryGroup(cfg model.Config, claim plan.Claim) (g check.Group[*model.Retry], ok bool) {
 	groups := retryGroups(cfg)
 	i := slices.IndexFunc(groups, func(g check.Group[*model.Retry]) bool { return g.Subject() == claim.Subject })
@@ -67,65 +67,62 @@ func retryClaims(cfg model.Config) []plan.Claim {
 			ID:    check.ClaimID(plan.CheckRetries, g.Subject(), ""),
 			Check: plan.CheckRetries, Subject: g.Subject(), Pos: g.What.Pos, Implicit: g.What.Implicit,
 			Params: plan.Params{plan.ParamAttempts: plan.LimitAmount(max(0, int64(g.What.Attempts)))},
-			Text:   retryText(g) + nextText(cfg, g) + methodsText(g.What),
+			Text:   retryText(cfg, g),
 		})
 	}
 	return claims
 }
 
-func retryText(g check.Group[*model.Retry]) string {
+// retryText returns the claim about a retry setting.
+func retryText(cfg model.Config, g check.Group[*model.Retry]) string {
 	t := g.What
 	if t.Attempts == 1 {
-		return fmt.Sprintf("A request to %s is sent once: what fails on its way to the server, fails for the client.",
-			g.Paths())
+		return fmt.Sprintf("A request to %s is not retried: a failed attempt fails for the client.", g.Paths())
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "A request to %s that fails (%s) is sent again", g.Paths(), t.Failures.Source)
+	where, consequence := retryTarget(cfg, g)
+	fmt.Fprintf(&b, "A failed request to %s (%s) is retried on %s", g.Paths(), t.Failures.Source, where)
 	switch {
 	case t.Attempts == model.Unlimited:
-		b.WriteString(", until every server was tried")
+		b.WriteString(" until every server was tried")
 	default:
-		fmt.Fprintf(&b, ", up to %s in all", units.Plural(t.Attempts, "attempt"))
+		fmt.Fprintf(&b, ", up to %s in total", units.Plural(t.Attempts, "attempt"))
 	}
 	if t.Delay > 0 {
-		fmt.Fprintf(&b, ", %s apart at first", units.Duration(t.Delay))
+		fmt.Fprintf(&b, ", initially %s apart", units.Duration(t.Delay))
 	}
 	if t.Timeout > 0 {
-		fmt.Fprintf(&b, ", none later than %s", units.Duration(t.Timeout))
+		fmt.Fprintf(&b, ", none after %s", units.Duration(t.Timeout))
 	}
-	return b.String()
+	return b.String() + consequence + methodsText(t)
 }
 
-// nextText goes on with where the next attempt goes.
-func nextText(cfg model.Config, g check.Group[*model.Retry]) string {
+// retryTarget names the server of the next attempt, and what that means for clients.
+func retryTarget(cfg model.Config, g check.Group[*model.Retry]) (where, consequence string) {
+	const failing = "; while it is down and not yet out of rotation, its clients get 503"
 	switch {
-	case g.What.Attempts == 1:
-		return ""
 	case g.What.Next == model.NextInRotation:
-		return ", to the server whose turn it is then, which may be the dead one again"
+		return "the next server in rotation, which may be the failed one again", ""
 	case g.What.MayChangeServer():
-		return ", to another server"
+		return "another server", ""
 	case rehashesToSame(cfg, g):
-		return ", to the same server, which the hash chooses again: while it is dead and not yet found so, its " +
-			"clients get 503"
+		return "the same server (selected by the hash)", failing
 	}
-	return ", to the same server (no redispatch): while it is dead and not yet found so, its clients get 503"
+	return "the same server (no redispatch)", failing
 }
 
-// methodsText ends the sentence with which methods are sent again.
+// methodsText ends the claim with the methods that are retried.
 func methodsText(t *model.Retry) string {
 	switch {
-	case t.Attempts == 1:
-		return ""
 	case t.Methods == model.AllMethods && t.Failures.CoversSentRequests():
-		return "; POST too, even after the server has seen it: it may be carried out twice."
+		return "; POST as well, even after the server has seen it: it may be executed twice."
 	case t.Methods == model.IdempotentMethods:
-		return "; POST, LOCK and PATCH only where they had not been sent."
+		return "; POST, LOCK and PATCH only if not yet sent."
 	}
 	return "."
 }
 
-// rehashesToSame says whether a hash chooses the servers of all pools, so that a request goes to the same one again.
+// rehashesToSame reports whether all pools hash, so that a retry goes to the same server.
 func rehashesToSame(cfg model.Config, g check.Group[*model.Retry]) bool {
 	for _, name := range poolsOf(g.Routes) {
 		if pool, ok := cfg.Pool(name); !ok || pool.Balance.Hash == nil {
@@ -135,20 +132,20 @@ func rehashesToSame(cfg model.Config, g check.Group[*model.Retry]) bool {
 	return true
 }
 
-// retriesElsewhere says whether a request whose server refuses the connection is sent to another one for certain.
+// retriesElsewhere reports whether a request whose connection is refused is certainly retried on another server.
 func retriesElsewhere(t *model.Retry) bool {
 	another := t.Next == model.NextOther || t.Next == model.NextOtherOnLast
 	return another && t.Attempts != 1 && t.Failures.HasCause(model.CauseConnect)
 }
 
-// isPoolOrSplit says whether a name is that of a pool or a split of the configuration.
+// isPoolOrSplit reports whether the configuration has a pool or split of that name.
 func isPoolOrSplit(cfg model.Config, name string) bool {
 	_, pool := cfg.Pool(name)
 	_, split := cfg.Split(name)
 	return pool || split
 }
 
-// poolsOf are the pools of routes, each once.
+// poolsOf returns the pools of routes, each once.
 func poolsOf(routes []model.Route) []string {
 	var names []string
 	for _, r := range routes {
@@ -165,21 +162,22 @@ func retryRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams)
 		return nil
 	}
 	all := check.ProbeRequirements(retryProbes, cfg, claim)
-	for _, name := range poolsOf(g.Routes) { // one of them shows it
-		deadly := outageRequirements(cfg, name, "what clients meet while a server is dead", func(model.Server) bool { return true })
-		if len(deadly) > 0 {
-			all = append(deadly, all...)
+	for _, name := range poolsOf(g.Routes) { // one pool is enough
+		anyServer := func(model.Server) bool { return true }
+		outageReqs := outageRequirements(cfg, name, "failed requests while a server is down", anyServer)
+		if len(outageReqs) > 0 {
+			all = append(outageReqs, all...)
 			break
 		}
 	}
 	if in, ok := poolToExhaust(cfg, g); ok {
-		all = append(all, allDownRequirements(cfg, in, "how often a request is tried while all servers are dead")...)
+		all = append(all, allDownRequirements(cfg, in, "a wrong number of attempts while all servers are down")...)
 	}
 	return all
 }
 
-// poolToExhaust is the pool that tells best how often requests are tried: one whose servers die for the sake of their
-// backups anyway, or else the first whose requests do not wait between two attempts.
+// poolToExhaust returns the pool that shows the number of attempts best: one with backups, whose primary servers go
+// down anyway, or the first whose requests do not wait between attempts.
 func poolToExhaust(cfg model.Config, g check.Group[*model.Retry]) (name string, ok bool) {
 	if !g.What.KeepsServer() || g.What.Attempts == model.Unlimited {
 		return "", false
@@ -203,29 +201,29 @@ func poolToExhaust(cfg model.Config, g check.Group[*model.Retry]) (name string, 
 	return name, name != ""
 }
 
-// retryProbes have backends answer with errors, and count at how many the request arrives.
-func retryProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
+// retryProbes lets backends respond with errors, and counts the arrivals of each request.
+func retryProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, cannot string) {
 	for _, r := range cfg.Routes {
 		if _, ok := check.RequestWithSpec(cfg, r, ""); r.Key() != claim.Subject || !ok || r.Retry == nil {
 			continue
 		}
 		for _, code := range []int{500, 503} {
 			for _, method := range []string{"GET", "POST"} {
-				asked = append(asked, errorProbe(cfg, r, method, code))
+				probes = append(probes, errorProbe(cfg, r, method, code))
 			}
 		}
-		return asked, ""
+		return probes, ""
 	}
 	return nil, ""
 }
 
-// errorProbe has a backend answer a route's request with an error.
+// errorProbe lets a backend respond to a request with an error.
 func errorProbe(cfg model.Config, r model.Route, method string, code int) check.Probe {
 	pool, _ := cfg.Pool(r.Pool)
 	request, _ := check.RequestWithSpec(cfg, r, fmt.Sprintf("status=%d", code))
 	request.Method = method
 	q := check.Probe{
-		Case: fmt.Sprintf("a backend answers a %s with %d", method, code), Kind: plan.KindFailures, Request: request,
+		Case: fmt.Sprintf("a backend responds to %s with %d", method, code), Kind: plan.KindFailures, Request: request,
 		Want: check.Want{OnlyIfCodes: []int{code}, OnlyIfBackend: true, Arrivals: [2]int{1, 1}},
 	}
 	another := r.Retry.Attempts != 1 && len(pool.Servers) > 1

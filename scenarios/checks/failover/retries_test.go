@@ -14,8 +14,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// What a limit refuses was never with a server: it is no failure of a dead one, and no evidence of anything either.
-func TestRefusedByALimitIsNoFailure(t *testing.T) {
+// A request refused by a limit never reached a server: it is no evidence.
+func TestRateLimitedRequestsAreNoEvidence(t *testing.T) {
 	pl, err := fixtures.FailoverPlan(false)
 	require.NoError(t, err)
 	for i := range pl.Config.Routes {
@@ -47,7 +47,7 @@ func TestRefusedByALimitIsNoFailure(t *testing.T) {
 	outcome, some := n(2, 503)
 	assert.Equal(t, report.Upheld, outcome)
 	assert.InDelta(t, float64(all)/2, some, 0.05*float64(all))
-	for _, code := range []int{503, 404, 403} { // nor what the balancer answers by itself
+	for _, code := range []int{503, 404, 403} { // nor the balancer's own responses
 		outcome, none := n(1, code)
 		assert.Equal(t, report.Undecided, outcome)
 		assert.Zero(t, none)

@@ -15,7 +15,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// Requests that met a dead server wait for a time that chance chooses around the interval; a slow machine makes none of it wrong.
+// Requests with a failed attempt wait for a random time around the interval; a slow machine causes no refutation.
 func TestBackoff(t *testing.T) {
 	const rate, dead = 50, 10 * time.Second
 	servers := []model.Server{{Host: "a", Port: 80}, {Host: "b", Port: 80}, {Host: "c", Port: 80}}
@@ -28,7 +28,7 @@ func TestBackoff(t *testing.T) {
 		},
 		Phases: []plan.Phase{{Kind: plan.KindOutages, Count: 2000, Rate: rate, Requests: []plan.Request{{Path: "/", Port: 80}}}},
 	}
-	// The balancer waits for half to three halves of interval; each request takes delay longer, and one in a hundred 40 ms.
+	// The balancer waits 0.5 to 1.5 times interval; each request takes delay longer, and one in a hundred 40 ms.
 	f := func(interval, delay, lasts time.Duration, wrong, unseen string) {
 		t.Helper()
 		random := rand.New(rand.NewPCG(1, 2))
@@ -42,7 +42,7 @@ func TestBackoff(t *testing.T) {
 				at += 40 * time.Millisecond
 			}
 			waits, next := interval, i
-			for next%3 == 0 { // it is the dead server's turn
+			for next%3 == 0 { // the attempt hits the server that is down
 				attempts = append(attempts, history.Attempt{At: at, Node: "a", SourceAddr: "balancer", Port: 80})
 				at += time.Duration((0.5 + random.Float64()) * float64(waits))
 				waits, next = waits*14/10, random.IntN(3)
@@ -64,20 +64,21 @@ func TestBackoff(t *testing.T) {
 	}
 	const (
 		claimed = 100 * time.Millisecond
-		about   = "how long requests wait before they are tried again: "
-		first   = "the first wait is 50ms to 150ms"
+		about   = "retry delay: "
+		first   = "(initial delay 50–150 ms"
+		half    = first + "; expected of half of those with one failed attempt)"
 	)
 	f(claimed, 0, dead, "", "")
 	f(claimed, 20*time.Millisecond, dead, "", "")
-	f(claimed, 30*time.Millisecond, dead, "", about+"those that are not tried again take as long")
-	f(claimed, 0, 2*time.Second, "", about+"7 requests did, and 20 would tell")
-	f(5*time.Second, 0, dead, "1 of 42 requests that were tried again waited no longer than 100ms, where "+first+" and half of those that met it once wait no longer", "")
-	f(60*time.Millisecond, 0, dead, "24 of 142 requests that were tried again waited less than 50ms, the least 33ms, where "+first, "")
-	f(140*time.Millisecond, 0, dead, "15 of 142 requests that were tried again waited no longer than 100ms, where "+first+" and half of those that met it once wait no longer", "")
-	f(0, 0, dead, "208 attempts on dead servers made 4 requests wait, where "+first, "")
+	f(claimed, 30*time.Millisecond, dead, "", about+"requests without a retry take as long")
+	f(claimed, 0, 2*time.Second, "", about+"only 7 requests waited (need 20)")
+	f(5*time.Second, 0, dead, "1 of 42 requests waited at most 100 ms for a retry "+half, "")
+	f(60*time.Millisecond, 0, dead, "24 of 142 requests waited less than 50 ms for a retry, the shortest wait was 32.8 ms "+first+")", "")
+	f(140*time.Millisecond, 0, dead, "15 of 142 requests waited at most 100 ms for a retry "+half, "")
+	f(0, 0, dead, "after 208 attempts on servers that were down, only 4 requests waited "+first+")", "")
 }
 
-func TestBackoffOf(t *testing.T) {
+func TestNewBackoff(t *testing.T) {
 	f := func(law model.Backoff, attempts int, want bool) {
 		t.Helper()
 		_, got := newBackoff(&model.Retry{Attempts: attempts, Backoff: law, Delay: time.Second})

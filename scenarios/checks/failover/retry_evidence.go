@@ -14,31 +14,31 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// retryEvidence is what outages have shown of a promise on repetition. Four laws look at them: which requests fail (losses),
-// how often they wait for a server that they stay with (waited), how long they wait before the next one (backoff), and
-// how many attempts they make while all servers are dead (inVain).
+// retryEvidence is the evidence of outages on a retry setting. Four laws evaluate them: which requests fail (failures),
+// how often they wait for the same server (fixedWaits), how long they wait before the next one (backoff), and how many
+// attempts they make while all servers are down (countExhausted).
 type retryEvidence struct {
 	retry    *model.Retry
 	pools    []string
 	failures failures
 	alpha    float64 // of each end of the Poisson law, and of the waits
 
-	wrong      check.Examples // waits and attempts that are not as configured
-	maxWaits   int            // requests that waited as often as they may
-	exhausted  int            // requests that found all servers dead
-	waits      []string       // how long requests waited until they were tried again
-	whyNoWaits string         // why that cannot be said
+	wrong      check.Examples // waits and attempts that differ from the configuration
+	maxWaits   int            // requests with the maximum number of waits
+	exhausted  int            // requests that found all servers down
+	waits      []string       // how long requests waited for a retry
+	whyNoWaits string         // why that is unknown
 }
 
-// judgeRetries judges by outages.
+// judgeRetries judges a claim by outages.
 func judgeRetries(claim plan.Claim, h history.History) check.Finding {
 	cfg := h.Plan.Config
 	g, ok := retryGroup(cfg, claim)
 	if !ok {
-		return check.Finding{Untestable: "the configuration has no such promise"}
+		return check.Finding{Untestable: "claim not found in the configuration"}
 	}
 	if !slices.ContainsFunc(poolsOf(g.Routes), func(name string) bool { return isPoolOrSplit(cfg, name) }) {
-		return check.Finding{Untestable: "which servers it asks is decided by something that lbproof cannot read"}
+		return check.Finding{Untestable: "something that lbproof cannot read selects the servers"}
 	}
 	s := newRetryEvidence(h, g)
 	for _, name := range s.pools {
@@ -57,45 +57,45 @@ func newRetryEvidence(h history.History, g check.Group[*model.Retry]) *retryEvid
 	return s
 }
 
-// addPool enters what the outages of a pool's servers show.
+// addPool adds the evidence of the outages of a pool's servers.
 func (s *retryEvidence) addPool(h history.History, pool model.Pool) {
-	dead := outage.FindPartial(h, pool, outage.RefusingFaults...)
-	s.addFixedWaits(dead, h, pool)
-	s.addBackoff(dead, h, pool)
+	outages := outage.FindPartial(h, pool, outage.RefusingFaults...)
+	s.addFixedWaits(outages, h, pool)
+	s.addBackoff(outages, h, pool)
 	if n, wrong := countExhausted(h, s.retry, pool, s.failures.find); n >= minAttempts {
 		s.exhausted += n
 		s.addMismatch(pool, wrong)
 	}
-	if len(check.Rotation(pool)) < 2 { // there is nobody else to send them to
+	if len(check.Rotation(pool)) < 2 { // there is no other server
 		return
 	}
-	gone := append(allDownWindows(h, pool), severalDownWindows(h, pool)...)
-	for _, e := range dead {
-		s.failures.addOutage(e, h, pool, gone)
+	allDown := append(allDownWindows(h, pool), severalDownWindows(h, pool)...)
+	for _, e := range outages {
+		s.failures.addOutage(e, h, pool, allDown)
 	}
 	for _, e := range outage.FindPartial(h, pool, outage.HangingFaults...) {
-		s.failures.addHanging(e, h, pool, gone)
+		s.failures.addHanging(e, h, pool, allDown)
 	}
 }
 
-func (s *retryEvidence) addFixedWaits(dead []*outage.Outage, h history.History, pool model.Pool) {
+func (s *retryEvidence) addFixedWaits(outages []*outage.Outage, h history.History, pool model.Pool) {
 	w, waiting := newFixedWaits(s.retry, pool)
 	if !waiting {
 		return
 	}
-	for _, e := range dead {
+	for _, e := range outages {
 		w.addOutage(e, h, pool, s.failures.find)
 	}
 	s.maxWaits += w.byCount[w.maxWaits]
 	s.addMismatch(pool, w.mismatch())
 }
 
-func (s *retryEvidence) addBackoff(dead []*outage.Outage, h history.History, pool model.Pool) {
+func (s *retryEvidence) addBackoff(outages []*outage.Outage, h history.History, pool model.Pool) {
 	b, waiting := newBackoff(s.retry)
-	if !waiting || len(dead) == 0 {
+	if !waiting || len(outages) == 0 {
 		return
 	}
-	b.addOutages(dead, h, pool, s.failures.find)
+	b.addOutages(outages, h, pool, s.failures.find)
 	wrong := b.mismatch(s.alpha / float64(len(s.pools)))
 	switch s.whyNoWaits = b.whyInconclusive(); {
 	case wrong != "":
@@ -105,14 +105,14 @@ func (s *retryEvidence) addBackoff(dead []*outage.Outage, h history.History, poo
 	}
 }
 
-// addMismatch enters what is wrong with a pool's waits or attempts; nothing where it is empty.
+// addMismatch records a counter-example of a pool's waits or attempts; "" is none.
 func (s *retryEvidence) addMismatch(pool model.Pool, wrong string) {
 	if wrong != "" {
 		s.wrong.Add("%s: %s", pool.Name, wrong)
 	}
 }
 
-// finding is what all outages together say.
+// finding summarizes all outages.
 func (s *retryEvidence) finding(h history.History) check.Finding {
 	l := &s.failures
 	if l.outages == 0 && s.exhausted > 0 && check.WhyNodeExited(h) == "" {
@@ -123,48 +123,48 @@ func (s *retryEvidence) finding(h history.History) check.Finding {
 	if f.Inconclusive == "" {
 		f.CounterExamples = append(l.wrong.List(), s.wrong.List()...)
 	}
-	another := retriesElsewhere(s.retry)
-	if l.requests > 0 && !another {
+	elsewhere := retriesElsewhere(s.retry)
+	if l.requests > 0 && !elsewhere {
 		s.compare(&f)
 		return f
 	}
 	f.Predicted, f.Power = "0 failed", check.RequestPower(f.N, h)
-	if another && f.Inconclusive == "" {
+	if elsewhere && f.Inconclusive == "" {
 		f.CounterExamples = append(f.CounterExamples, l.examples.List()...)
 	}
 	return f
 }
 
-// exhaustedFinding is what attempts show where no server died while others were there.
+// exhaustedFinding summarizes the attempts if there were only outages of all servers.
 func (s *retryEvidence) exhaustedFinding() check.Finding {
 	return check.Finding{
 		N: s.exhausted, Need: minAttempts, CounterExamples: s.wrong.List(),
-		Test:      "attempts at servers that are all dead",
-		Predicted: fmt.Sprintf("%s for each request", units.Plural(s.retry.Attempts, "attempt")),
-		Measured:  fmt.Sprintf("%s found all servers dead", units.Plural(s.exhausted, "request")),
+		Test:      "attempts per request while all servers are down",
+		Predicted: fmt.Sprintf("%s per request", units.Plural(s.retry.Attempts, "attempt")),
+		Measured:  fmt.Sprintf("%s found all servers down", units.Plural(s.exhausted, "request")),
 	}
 }
 
-// failuresFinding is how many requests failed.
+// failuresFinding summarizes the failed requests.
 func (s *retryEvidence) failuresFinding(h history.History) check.Finding {
 	l := &s.failures
-	failed, asked := l.failed+l.timedOut.failed()+l.wrong.Total, l.requests+l.hanging
+	failed, sent := l.failed+l.timedOut.failed()+l.wrong.Total, l.requests+l.hanging
 	f := check.Finding{
-		N: asked, Need: check.RequestsNeeded(h), Inconclusive: whyNoOutage(h, l.outages),
-		Test: "count of failed requests that were sent while a server was dead",
+		N: sent, Need: check.RequestsNeeded(h), Inconclusive: whyNoOutage(h, l.outages),
+		Test: "number of failed requests that were sent during outages",
 		Measured: fmt.Sprintf("%s of %s failed in %s",
-			units.Number(failed), units.Number(asked), units.Plural(l.outages, "death")),
+			units.Number(failed), units.Number(sent), units.Plural(l.outages, "outage")),
 	}
 	switch {
 	case l.hanging > 0:
-		f.Note = fmt.Sprintf("sent while a server hung, and failed when they had waited for their timeout: %s", l.timedOut)
+		f.Note = fmt.Sprintf("failed at the timeout of a hanging server: %s", l.timedOut)
 	case len(l.inFlight) > 0:
-		f.Note = fmt.Sprintf("under way when it died, and failed, which is not held against it: %s", l.inFlight)
+		f.Note = fmt.Sprintf("failed in flight when the outage began (not counted): %s", l.inFlight)
 	}
 	return f
 }
 
-// addWaits adds what waits and attempts in vain show.
+// addWaits adds the evidence of waits, and of attempts while all servers were down.
 func (s *retryEvidence) addWaits(f *check.Finding) {
 	if len(s.waits) > 0 {
 		f.Note = appendNote(f.Note, strings.Join(s.waits, "; "))
@@ -173,37 +173,36 @@ func (s *retryEvidence) addWaits(f *check.Finding) {
 		f.Inconclusive = s.whyNoWaits
 	}
 	if s.exhausted > 0 {
-		f.Note = appendNote(f.Note, fmt.Sprintf("attempts for %s counted that found all servers dead",
+		f.Note = appendNote(f.Note, fmt.Sprintf("attempts counted for %s that found all servers down",
 			units.Plural(s.exhausted, "request")))
 	}
-	if s.failures.outages == 0 && s.maxWaits > 0 { // for a server that nobody stands in for
+	if s.failures.outages == 0 && s.maxWaits > 0 { // for a pool's only server
 		f.N, f.Need, f.Inconclusive = s.maxWaits, check.Repetitions, ""
-		f.Test = "how long requests waited for a dead server"
-		f.Measured = fmt.Sprintf("%s did", units.Plural(s.maxWaits, "request"))
+		f.Test = "how long requests waited for a server that was down"
+		f.Measured = fmt.Sprintf("%s waited", units.Plural(s.maxWaits, "request"))
 	}
 }
 
-// compare compares how many requests failed with how many were meant for dead servers until those were known to be
-// dead.
+// compare compares the failed requests with those due to servers until their outage was detected.
 func (s *retryEvidence) compare(f *check.Finding) {
 	l := &s.failures
 	least, most := stats.PoissonLower(l.minFailed, s.alpha), stats.PoissonUpper(l.maxFailed, s.alpha)
-	f.Predicted = fmt.Sprintf("%s to %s failed", units.Number(least), units.Number(most))
+	f.Predicted = fmt.Sprintf("%s failed", formatCounts(least, most))
 	switch {
 	case f.Inconclusive != "":
 	case l.minFailed == 0 && l.maxFailed == 0:
-		f.Inconclusive = check.NoExperiment + ": nothing says how long the dead server goes on being asked"
+		f.Inconclusive = check.NoExperiment + ": it is unknown how long a server that is down gets requests"
 	case l.failed < least || l.failed > most:
 		f.CounterExamples = append(f.CounterExamples, fmt.Sprintf(
-			"%s failed, where the servers' share of the requests until they are known to be dead makes %s to %s",
-			units.Plural(l.failed, "request"), units.Number(least), units.Number(most)))
+			"%s failed; the servers' share of the requests until detection is %s",
+			units.Plural(l.failed, "request"), formatCounts(least, most)))
 	}
 }
 
-// appendNote is a note with more to say.
+// appendNote appends to a note.
 func appendNote(note, more string) string { return strings.TrimPrefix(note+"; "+more, "; ") }
 
-// judgeRetriesAndProbes joins what deaths and single answers say.
+// judgeRetriesAndProbes combines the evidence of outages and probes.
 func judgeRetriesAndProbes(claim plan.Claim, h history.History) check.Finding {
 	f := judgeRetries(claim, h)
 	q := check.JudgeProbes(retryProbes, claim, h)
@@ -214,9 +213,7 @@ func judgeRetriesAndProbes(claim plan.Claim, h history.History) check.Finding {
 		f.CounterExamples = append(f.CounterExamples, q.CounterExamples...)
 	}
 	if q.N > 0 {
-		otherwise := strings.Fields(q.Measured)[0]
-		f.Note = appendNote(f.Note, fmt.Sprintf("answers with errors: %s of %s tried otherwise",
-			otherwise, units.Number(q.N)))
+		f.Note = appendNote(f.Note, "error responses: "+q.Measured)
 	}
 	return f
 }

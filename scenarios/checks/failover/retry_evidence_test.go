@@ -13,9 +13,9 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// deathOfOne is a history in which the first of two servers is dead from 1 s to 11 s, while 40 requests per second are sent. Of those
-// that were sent in that time the first so many fail.
-func deathOfOne(retry *model.Retry, active *model.HealthCheck, failed int) history.History {
+// historyWithOutage returns a history in which the first of two servers is down from 1 s to 11 s, at 40 requests per
+// second. The first failed requests of the outage fail.
+func historyWithOutage(retry *model.Retry, active *model.HealthCheck, failed int) history.History {
 	const rate, from, ended = 40, time.Second, 11 * time.Second
 	p := plan.Plan{
 		Alpha: 1e-3, Beta: 1e-3,
@@ -47,15 +47,15 @@ func deathOfOne(retry *model.Retry, active *model.HealthCheck, failed int) histo
 	}
 }
 
-// Where requests go to another server one that fails refutes; where they do not, as many fail as are meant for the dead server until
-// its health checks find it: half of 40 per second for 2 to 4 s.
+// If requests are retried elsewhere, one failed request refutes; if not, the server's share of the requests until its
+// health checks fail does: half of 40 per second for 2 to 4 s.
 func TestJudgeRetries(t *testing.T) {
 	other := &model.Retry{Failures: model.Failures{Causes: []model.Cause{model.CauseConnect}}, Attempts: 3, Next: model.NextOther}
 	once := &model.Retry{Attempts: 1}
 	active := &model.HealthCheck{Interval: 2 * time.Second, FastInterval: 2 * time.Second, DownInterval: 2 * time.Second, Fall: 2, Rise: 1}
 	f := func(retry *model.Retry, active *model.HealthCheck, failed int, predicted, broken string, counter ...string) {
 		t.Helper()
-		h := deathOfOne(retry, active, failed)
+		h := historyWithOutage(retry, active, failed)
 		claims := retryClaims(h.Plan.Config)
 		got := judgeRetries(claims[0], h)
 		assert.Equal(t, predicted, got.Predicted)
@@ -64,18 +64,18 @@ func TestJudgeRetries(t *testing.T) {
 		assert.Equal(t, 401, got.N)
 	}
 	f(other, nil, 0, "0 failed", "")
-	f(other, nil, 1, "0 failed", "", "request 41 (GET /), sent 0.00 s after the death of a, came to 502")
-	f(once, nil, 10, "0 to 0 failed", check.NoExperiment+": nothing says how long the dead server goes on being asked")
-	const predicted = "21 to 112 failed" // at both ends of what the Poisson law makes of 40 and 81
-	const share = ", where the servers' share of the requests until they are known to be dead makes 21 to 112"
+	f(other, nil, 1, "0 failed", "", "request 41 (GET /), sent 0.00 s after a went down, failed: status 502")
+	f(once, nil, 10, "0 failed", check.NoExperiment+": it is unknown how long a server that is down gets requests")
+	const predicted = "21–112 failed" // both ends of the Poisson law for 40 and 81
+	const share = "; the servers' share of the requests until detection is 21–112"
 	f(once, active, 60, predicted, "")
 	f(once, active, 20, predicted, "", "20 requests failed"+share)
 	f(once, active, 113, predicted, "", "113 requests failed"+share)
 }
 
-// What no history can show is said before it is looked at.
+// What no history can decide is untestable.
 func TestRetriesThatCannotBeJudged(t *testing.T) {
-	h := deathOfOne(&model.Retry{Attempts: 1}, nil, 0)
+	h := historyWithOutage(&model.Retry{Attempts: 1}, nil, 0)
 	assert.NotEmpty(t, judgeRetries(plan.Claim{Subject: "/another"}, h).Untestable)
 	claim := retryClaims(h.Plan.Config)[0]
 	h.Plan.Config.Pools = nil

@@ -13,34 +13,33 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// HAProxy tries a server that refused a connection again after a second (or timeout connect), as often as retries says,
-// the last time elsewhere where it may: how long requests wait tells how often they were tried. Where servers take
-// turns it goes elsewhere at once (back.c, back_handle_st_cer), and so it does where retry-on has it repeat requests
-// that were sent.
+// HAProxy retries a server that refused a connection after 1 s (or timeout connect), as often as retries says, the last
+// time elsewhere if allowed: the time that requests wait shows the number of attempts. With round robin it goes
+// elsewhere at once (back.c, back_handle_st_cer), and also if retry-on repeats requests that were sent.
 
-// fixedWaits is how often requests that met a dead server waited before they were tried again.
+// fixedWaits counts how often requests waited for a server that was down.
 type fixedWaits struct {
 	wait       time.Duration
-	byCount    map[int]int // how often → requests
-	longOutage bool        // a dead server was asked for so long that some must have waited as often as they may
-	maxWaits   int         // how often a request may wait
-	attempts   int         // attempts on dead servers
+	byCount    map[int]int // number of waits → requests
+	longOutage bool        // an outage was so long that some requests must have waited the maximum number of times
+	maxWaits   int         // maximum number of waits
+	attempts   int         // on servers that are down
 }
 
-// minAttempts is how many attempts on a dead server cannot all be health checks.
+// minAttempts is a number of attempts that cannot all be health checks.
 const minAttempts = 50
 
-// newFixedWaits says how often requests to a pool may wait; ok is false where they do not.
+// newFixedWaits returns how often requests to a pool may wait; ok is false if they do not.
 func newFixedWaits(t *model.Retry, pool model.Pool) (w fixedWaits, ok bool) {
-	stays := pool.Balance.ComparesAllServers() || pool.Balance.IsRoundRobin() && !t.MayChangeServer()
-	again := t.Attempts > 1 && !t.Failures.CoversSentRequests()
-	if t.Backoff != model.FixedBackoff || !stays || !again {
+	sameServer := pool.Balance.ComparesAllServers() || pool.Balance.IsRoundRobin() && !t.MayChangeServer()
+	retries := t.Attempts > 1 && !t.Failures.CoversSentRequests()
+	if t.Backoff != model.FixedBackoff || !sameServer || !retries {
 		return w, false
 	}
 	return fixedWaits{wait: t.Delay, byCount: map[int]int{}, maxWaits: t.Attempts - 1}, true
 }
 
-// addOutage counts the waits of requests that were sent while a server was dead.
+// addOutage counts the waits of requests that were sent during an outage.
 func (w *fixedWaits) addOutage(e *outage.Outage, h history.History, pool model.Pool, find routeFinder) {
 	if e.Rate == 0 || e.Hangs {
 		return
@@ -62,56 +61,57 @@ func (w *fixedWaits) addOutage(e *outage.Outage, h history.History, pool model.P
 	}
 }
 
-// mismatch says in what the waits are not as configured; empty where they are, or where too few requests waited.
+// mismatch describes how the waits differ from the configuration, or returns "", also if too few requests waited.
 func (w *fixedWaits) mismatch() string {
 	total := 0
 	for often, n := range w.byCount {
 		if total += n; often > w.maxWaits && n >= check.Repetitions {
-			return fmt.Sprintf("%s waited %s for a dead server, %d times at most",
-				units.Plural(n, "request"), units.Duration(time.Duration(often)*w.wait), w.maxWaits)
+			return fmt.Sprintf("%s waited %s for a server that was down (max %d × %s)",
+				units.Plural(n, "request"), units.Duration(time.Duration(often)*w.wait), w.maxWaits, units.Duration(w.wait))
 		}
 	}
-	known := w.longOutage && w.attempts >= minAttempts
-	if w.maxWaits > 0 && known && w.byCount[w.maxWaits] == 0 {
-		return fmt.Sprintf("%s waited for a dead server, on which there were %s, and none of them %s, as %s come to",
+	conclusive := w.longOutage && w.attempts >= minAttempts
+	if w.maxWaits > 0 && conclusive && w.byCount[w.maxWaits] == 0 {
+		return fmt.Sprintf("%s waited for a server that was down (%s), none of them for %s (%s)",
 			units.Plural(total, "request"), units.Plural(w.attempts, "attempt"),
-			units.Duration(time.Duration(w.maxWaits)*w.wait), units.Plural(w.maxWaits, "time"))
+			units.Duration(time.Duration(w.maxWaits)*w.wait), units.Plural(w.maxWaits, "wait"))
 	}
 	return ""
 }
 
-// countExhausted counts the attempts that are made for requests to a pool of which all servers refuse connections, and are not
-// known to: as many for each as the promise allows. requests is how many there were; wrong is empty where the attempts
-// are as configured.
+// countExhausted counts the attempts for requests to a pool whose servers all refuse connections without being
+// detected: each request makes as many as configured. requests is the number of requests; wrong describes a mismatch.
 func countExhausted(h history.History, t *model.Retry, pool model.Pool, find routeFinder) (requests int, wrong string) {
 	if !t.KeepsServer() || t.Attempts == model.Unlimited || ejectsServers(pool) {
 		return 0, ""
 	}
-	every := outage.FindAll(h, pool, outage.RefusingFaults...)
+	outages := outage.FindAll(h, pool, outage.RefusingFaults...)
 	for phase := range h.Plan.Phases {
-		w, ok := undetectedAllDown(every, pool, phase)
+		w, ok := undetectedAllDown(outages, pool, phase)
 		if !ok {
 			continue
 		}
-		inside, touching, mixed := countRequests(w, h, pool, find)
-		if mixed {
+		inside, overlapping, ambiguous := countRequests(w, h, pool, find)
+		if ambiguous {
 			continue
 		}
 		attempts := countAttempts(w, h, pool)
 		least := int(0.95 * float64(inside*t.Attempts))
-		most := int(1.05*float64(touching*t.Attempts) + maxChecks(w, h, pool))
+		most := int(1.05*float64(overlapping*t.Attempts) + maxChecks(w, h, pool))
 		if requests += inside; inside >= minAttempts && (attempts < least || attempts > most) {
-			wrong = fmt.Sprintf("%s for %s while all servers refused connections, where %s each make %s to %s",
+			wrong = fmt.Sprintf("%s for %s while all servers refused connections; %s each are %s",
 				units.Plural(attempts, "attempt"), units.Plural(inside, "request"), units.Plural(t.Attempts, "attempt"),
-				units.Number(least), units.Number(most))
+				formatCounts(least, most))
 		}
 	}
 	return requests, wrong
 }
 
-// countRequests counts a pool's requests that found no server within a time, and all that were under way then. mixed: so
-// were some to another pool with servers of this one, whose attempts nobody could tell from its.
-func countRequests(w outage.Window, h history.History, pool model.Pool, find routeFinder) (inside, touching int, mixed bool) {
+// countRequests counts a pool's requests that found no server within a window, and all in flight meanwhile.
+// ambiguous: other pools that share servers had requests in flight, whose attempts cannot be distinguished.
+func countRequests(
+	w outage.Window, h history.History, pool model.Pool, find routeFinder,
+) (inside, overlapping int, ambiguous bool) {
 	mine := func(s model.Server) bool { return check.HasServer(h.Plan.Config, pool.Name, s.Host) }
 	sharing := func(name string) bool {
 		p, ok := h.Plan.Config.Pool(name)
@@ -123,19 +123,19 @@ func countRequests(w outage.Window, h history.History, pool model.Pool, find rou
 			continue
 		}
 		if j.Route.Pool != pool.Name {
-			mixed = mixed || sharing(j.Route.Pool)
+			ambiguous = ambiguous || sharing(j.Route.Pool)
 			continue
 		}
-		touching++
+		overlapping++
 		whole := hit.Sent >= w.From && hit.Done <= w.To
 		if whole && hit.Code == 503 && hit.Server == "" {
 			inside++
 		}
 	}
-	return inside, touching, mixed
+	return inside, overlapping, ambiguous
 }
 
-// countAttempts counts the attempts of the balancer on servers of a pool's rotation within a time.
+// countAttempts counts the balancer's attempts on the servers in a pool's rotation within a window.
 func countAttempts(w outage.Window, h history.History, pool model.Pool) (n int) {
 	active := check.Rotation(pool)
 	for a := range h.Attempts {
@@ -149,7 +149,7 @@ func countAttempts(w outage.Window, h history.History, pool model.Pool) (n int) 
 	return n
 }
 
-// maxChecks is how many attempts on servers of a pool within a time may be health checks.
+// maxChecks returns how many attempts on servers of a pool within a window may be health checks.
 func maxChecks(w outage.Window, h history.History, pool model.Pool) (n float64) {
 	for _, p := range h.Plan.Config.Pools {
 		for _, s := range p.Servers {
@@ -161,27 +161,27 @@ func maxChecks(w outage.Window, h history.History, pool model.Pool) (n float64) 
 	return n
 }
 
-// undetectedAllDown is when all servers of a pool's rotation refuse connections in a phase, and no health check can have
-// found it out.
-func undetectedAllDown(every []*outage.Outage, pool model.Pool, phase int) (w outage.Window, ok bool) {
-	dead := map[string]bool{}
+// undetectedAllDown returns when all servers in a pool's rotation refuse connections in a phase and no health check can
+// have noticed.
+func undetectedAllDown(outages []*outage.Outage, pool model.Pool, phase int) (w outage.Window, ok bool) {
+	down := map[string]bool{}
 	w.To = math.MaxInt64
-	for _, e := range every {
+	for _, e := range outages {
 		if e.Fault.Event.Phase != phase {
 			continue
 		}
-		dead[e.Server.Host] = true
+		down[e.Server.Host] = true
 		w.From, w.To = max(w.From, e.Fault.StartsBy), min(w.To, e.Fault.EndsAfter)
 		if a := e.Server.HealthCheck; a != nil {
 			soonest, _, _ := a.DetectionTime()
 			w.To = min(w.To, e.Fault.RequestedAt+soonest)
 		}
 	}
-	lives := func(s model.Server) bool { return !dead[s.Host] }
-	return w, w.From < w.To && !slices.ContainsFunc(check.Rotation(pool), lives)
+	isUp := func(s model.Server) bool { return !down[s.Host] }
+	return w, w.From < w.To && !slices.ContainsFunc(check.Rotation(pool), isUp)
 }
 
-// ejectsServers says whether failed requests take servers of a pool out before health checks do.
+// ejectsServers reports whether failed requests eject servers of a pool before health checks do.
 func ejectsServers(pool model.Pool) bool {
 	return slices.ContainsFunc(pool.Servers, func(s model.Server) bool {
 		return s.Ejection != nil && s.Ejection.MaxFails > 0

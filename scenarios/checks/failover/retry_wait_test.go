@@ -13,7 +13,7 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-func TestWaitsOf(t *testing.T) {
+func TestNewFixedWaits(t *testing.T) {
 	f := func(law model.Backoff, kind model.BalanceKind, next model.NextServer, attempts, most int) {
 		t.Helper()
 		pool := model.Pool{Balance: model.Balance{Kind: kind}, Servers: []model.Server{{Host: "a"}, {Host: "b"}}}
@@ -28,7 +28,7 @@ func TestWaitsOf(t *testing.T) {
 	f(model.NoBackoff, model.RoundRobin, model.NextSame, 4, -1)
 }
 
-func TestWaited(t *testing.T) {
+func TestFixedWaits(t *testing.T) {
 	f := func(times map[int]int, long bool, want string) {
 		t.Helper()
 		w := fixedWaits{wait: time.Second, maxWaits: 2, byCount: times, longOutage: long, attempts: 60}
@@ -36,15 +36,15 @@ func TestWaited(t *testing.T) {
 	}
 	f(map[int]int{1: 40, 2: 7}, true, "")
 	f(map[int]int{}, false, "")
-	f(map[int]int{}, true, "0 requests waited for a dead server, on which there were 60 attempts, and none of them 2s, as 2 times come to")
-	f(map[int]int{1: 40}, false, "") // checks may have found the server dead before
+	f(map[int]int{}, true, "0 requests waited for a server that was down (60 attempts), none of them for 2 s (2 waits)")
+	f(map[int]int{1: 40}, false, "") // health checks may have taken it out before
 	f(map[int]int{2: 40, 3: 2}, true, "")
-	f(map[int]int{1: 40}, true, "40 requests waited for a dead server, on which there were 60 attempts, and none of them 2s, as 2 times come to")
-	f(map[int]int{3: 3}, true, "3 requests waited 3s for a dead server, 2 times at most")
+	f(map[int]int{1: 40}, true, "40 requests waited for a server that was down (60 attempts), none of them for 2 s (2 waits)")
+	f(map[int]int{3: 3}, true, "3 requests waited 3 s for a server that was down (max 2 × 1 s)")
 }
 
-// Where all servers refuse connections, each request makes as many attempts as retries allows, and health checks a few more.
-func TestInVain(t *testing.T) {
+// If all servers refuse connections, each request makes as many attempts as configured, and health checks a few more.
+func TestCountExhausted(t *testing.T) {
 	active := model.HealthCheck{Interval: 5 * time.Second, FastInterval: 5 * time.Second, DownInterval: 5 * time.Second, Rise: 2, Fall: 3}
 	pool := model.Pool{Name: "p", Servers: []model.Server{{Host: "a", Port: 80, HealthCheck: &active}, {Host: "b", Port: 80, HealthCheck: &active}, {Host: "c", Port: 80, Backup: true}}}
 	route := model.Route{Path: "/", Port: 80, Pool: "p", DefaultHost: true}
@@ -60,7 +60,7 @@ func TestInVain(t *testing.T) {
 		t.Helper()
 		var hits []history.Hit
 		var attempts []history.Attempt
-		for i := range 200 { // ten a second; those after 11 s may find the servers known to be dead
+		for i := range 200 { // 10 per second; after 11 s the servers may be out of rotation
 			at := 2*time.Second + time.Duration(i)*100*time.Millisecond
 			hits = append(hits, history.Hit{Seq: p.FirstHit(0) + uint64(i), Index: i, Sent: at, Done: at + time.Millisecond, Code: 503})
 			for range each {
@@ -74,7 +74,7 @@ func TestInVain(t *testing.T) {
 		assert.Equal(t, wrong, got)
 	}
 	f(4, 90, "", both...)
-	f(2, 90, "182 attempts for 90 requests while all servers refused connections, where 4 attempts each make 342 to 388", both...)
-	f(5, 90, "455 attempts for 90 requests while all servers refused connections, where 4 attempts each make 342 to 388", both...)
-	f(2, 0, "", both[0]) // there is one to go to
+	f(2, 90, "182 attempts for 90 requests while all servers refused connections; 4 attempts each are 342–388", both...)
+	f(5, 90, "455 attempts for 90 requests while all servers refused connections; 4 attempts each are 342–388", both...)
+	f(2, 0, "", both[0]) // the other one is up
 }
