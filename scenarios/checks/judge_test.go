@@ -71,9 +71,9 @@ func TestUndecided(t *testing.T) {
 	}
 	f("weights/backend", "number of workers", func(h *history.History) { h.Env.Workers = 0 })
 	lost := func(h *history.History) { h.Env.LedgerGaps = []string{"back-01: the service was restarted"} }
-	f("weights/backend", "ledger is not whole", lost)
-	f("once/", "ledger is not whole", lost)
-	f("endpoint/nginx-health", "ledger is not whole", lost)
+	f("weights/backend", "incomplete ledger", lost)
+	f("once/", "incomplete ledger", lost)
+	f("endpoint/nginx-health", "incomplete ledger", lost)
 	f("weights/backend", "unknown origin", func(h *history.History) {
 		arrivals := h.Arrivals
 		h.Arrivals = func(yield func(history.Arrival) bool) {
@@ -83,7 +83,7 @@ func TestUndecided(t *testing.T) {
 		}
 	})
 	f("restarts/stack", "no container was inspected", func(h *history.History) { h.Env.Nodes = nil })
-	f("restarts/stack", "ended before the traffic did",
+	f("restarts/stack", "exited before the end of the traffic",
 		func(h *history.History) { h.Env.Nodes[1].Exit = "exit status 137" })
 	f("restarts/stack", "a fault exhausted the memory of back-01", func(h *history.History) {
 		h.Env.Nodes[1].OOMKilled = true
@@ -122,7 +122,7 @@ func TestSubrequestsRefuteNothing(t *testing.T) {
 			}
 		})
 		assert.Equal(t, report.Undecided, v.Outcome, v.Reason)
-		assert.Contains(t, v.Reason, "cannot tell those requests apart")
+		assert.Contains(t, v.Reason, "cannot distinguish them")
 	}
 	auth := func(r *model.Route) {
 		r.Auth = &model.Auth{Pos: model.Pos{File: "f", Line: 1}, Kind: model.AuthRoute, Target: "/check"}

@@ -18,13 +18,13 @@ func TestAccess(t *testing.T) {
 	outside(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 403", "a")
 	forged := a.find(t, "with forged addresses in its headers", "GET http://any:80/in")
 	forged(history.Hit{Code: 403}, "")
-	forged(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 403", "a")
+	forged(history.Hit{Code: 200, Server: "a"}, "status 200 from a instead of 403", "a")
 	own := a.find(t, "from the balancer's own host", "GET http://any:80/in, from 127.0.0.1")
 	own(history.Hit{Code: 403}, "")
-	own(history.Hit{Code: 404}, "answered 404 by the balancer instead of 403")
+	own(history.Hit{Code: 404}, "status 404 from the balancer instead of 403")
 	inside := a.find(t, "from 10.0.0.254", "GET http://any:80/in, from 10.0.0.254")
 	inside(history.Hit{Code: 200, Server: "a"}, "", "a")
-	inside(history.Hit{Code: 403}, "answered 403 by the balancer")
+	inside(history.Hit{Code: 403}, "unexpected status 403 from the balancer")
 }
 
 // The first matching rule wins, whatever follows.
@@ -39,7 +39,7 @@ func TestAccessFirstRuleWins(t *testing.T) {
 	}), "access/", 3)
 	own := a.find(t, "from the balancer's own host", "GET http://any:80/, from 127.0.0.1")
 	own(history.Hit{Code: 403}, "")
-	own(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 403", "a")
+	own(history.Hit{Code: 200, Server: "a"}, "status 200 from a instead of 403", "a")
 }
 
 // Internal routes do not exist for clients.
@@ -48,7 +48,7 @@ func TestAccessToInternalRoutes(t *testing.T) {
 	a := probesFor(t, Access, cfg, "access/= /copy#internal", 1)
 	outside := a.find(t, "from outside", "GET http://any:80/copy")
 	outside(history.Hit{Code: 404}, "")
-	outside(history.Hit{Code: 404}, "it reached a", "a")
-	outside(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 404", "a")
-	outside(history.Hit{Err: history.Closed}, "no answer (closed)")
+	outside(history.Hit{Code: 404}, "forwarded to a", "a")
+	outside(history.Hit{Code: 200, Server: "a"}, "status 200 from a instead of 404", "a")
+	outside(history.Hit{Err: history.Closed}, "no response (connection closed)")
 }

@@ -21,15 +21,15 @@ func TestAdminPages(t *testing.T) {
 	}
 	open := f(page, "GET http://any:8405/metrics")
 	open(history.Hit{Code: 200}, "")
-	open(history.Hit{Code: 404}, "answered 404 by the balancer instead of 200")
-	open(history.Hit{Code: 200, Server: "a"}, "answered 200 by a, where the balancer is to answer by itself", "a")
-	open(history.Hit{Code: 200}, "it reached a", "a")
+	open(history.Hit{Code: 404}, "status 404 from the balancer instead of 200")
+	open(history.Hit{Code: 200, Server: "a"}, "status 200 from a; the balancer must answer itself", "a")
+	open(history.Hit{Code: 200}, "forwarded to a", "a")
 
 	limited := page
 	limited.Access = []model.Access{{Pos: testPos, Clients: "127.0.0.1", Allow: true}, {Pos: testPos, Clients: "all"}}
 	inside := f(limited, "GET http://any:8405/metrics, from 127.0.0.1")
 	inside(history.Hit{Code: 200}, "")
-	inside(history.Hit{Code: 403}, "answered 403 by the balancer instead of 200")
+	inside(history.Hit{Code: 403}, "status 403 from the balancer instead of 200")
 
 	locked := page
 	locked.Auth = &model.Auth{Pos: testPos, Target: "a password"}

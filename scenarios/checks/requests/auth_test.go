@@ -30,6 +30,6 @@ func TestForwardedAuth(t *testing.T) {
 	}
 	f(history.Hit{Code: 401, Server: "auth"}, "", "auth")
 	f(history.Hit{Code: 401}, "")
-	f(history.Hit{Code: 401, Server: "auth"}, "answered 401, and it reached a", "auth", "a")
-	f(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 401", "auth", "a")
+	f(history.Hit{Code: 401, Server: "auth"}, "status 401, and forwarded to a", "auth", "a")
+	f(history.Hit{Code: 200, Server: "a"}, "status 200 from a instead of 401", "auth", "a")
 }

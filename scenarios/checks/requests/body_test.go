@@ -23,16 +23,16 @@ func TestBody(t *testing.T) {
 	largest(history.Hit{Code: 413}, "answered 413 by the balancer")
 	larger := a.find(t, "one byte over the limit", "POST http://any:80/up, 11 bytes")
 	larger(history.Hit{Code: 413}, "")
-	larger(history.Hit{Code: 413}, "it reached a", "a")
-	larger(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 413", "a")
-	larger(history.Hit{Err: history.Reset}, "no answer (reset)")
+	larger(history.Hit{Code: 413}, "forwarded to a", "a")
+	larger(history.Hit{Code: 200, Server: "a"}, "status 200 from a instead of 413", "a")
+	larger(history.Hit{Err: history.Reset}, "no response (connection reset)")
 }
 
 // Without a limit, a large body is accepted.
 func TestBodyWithoutLimit(t *testing.T) {
 	large := probesFor(t, Body, upTo(0), "body/up", 1).find(t, "4 MiB", "POST http://any:80/up, 4194304 bytes")
 	large(history.Hit{Code: 200, Server: "a"}, "", "a")
-	large(history.Hit{Code: 413}, "answered 413 by the balancer")
+	large(history.Hit{Code: 413}, "unexpected status 413 from the balancer")
 }
 
 // A limit that lbproof cannot reach is not probed.

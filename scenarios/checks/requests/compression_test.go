@@ -38,7 +38,7 @@ func TestCompression(t *testing.T) {
 	for _, label := range []string{"the client does not accept gzip", "one byte below the minimum size", "an unlisted type"} {
 		other := a.find(t, label, "GET http://any:80/")
 		other(plain, "", "a")
-		other(packed, `answered 200 by a with Content-Encoding: "gzip", which is not to be there`, "a")
+		other(packed, `status 200 from a with unexpected Content-Encoding: "gzip"`, "a")
 	}
 }
 
@@ -49,5 +49,5 @@ func TestCompressionOfEverything(t *testing.T) {
 	}), "compression/", 2)
 	one := a.find(t, "1 B of text/html", "GET http://any:80/")
 	one(history.Hit{Code: 200, Server: "a", Header: encodeHeader("Content-Encoding", "gzip")}, "", "a")
-	one(history.Hit{Code: 200, Server: "a"}, "answered 200 by a without Content-Encoding: gzip", "a")
+	one(history.Hit{Code: 200, Server: "a"}, "status 200 from a without Content-Encoding: gzip", "a")
 }

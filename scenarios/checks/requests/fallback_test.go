@@ -24,10 +24,10 @@ func TestFallback(t *testing.T) {
 
 	cut := a.find(t, "a backend closes the connection", "POST http://any:80/api/")
 	cut(history.Hit{Code: 200, Server: "b"}, "", "a", "b")
-	cut(history.Hit{Code: 502}, "answered 502 by the balancer, which is no server of q", "a")
+	cut(history.Hit{Code: 502}, "status 502 from the balancer, which is not a server of q", "a")
 	answered := a.find(t, "a backend answers 503", "POST http://any:80/api/")
 	answered(history.Hit{Code: 503, Server: "a"}, "", "a")
-	answered(history.Hit{Code: 200, Server: "b"}, "answered 200 by b instead of 503", "a", "b")
+	answered(history.Hit{Code: 200, Server: "b"}, "status 200 from b instead of 503", "a", "b")
 }
 
 // If backend statuses count too, each of them triggers the page, with the configured status.
@@ -42,6 +42,6 @@ func TestFallbackToAPage(t *testing.T) {
 	for _, label := range []string{"a backend answers 404", "a backend answers 500"} {
 		page := a.find(t, label, "POST http://any:80/")
 		page(history.Hit{Code: 200}, "", "a")
-		page(history.Hit{Code: 404, Server: "a"}, "answered 404 by a instead of 200", "a")
+		page(history.Hit{Code: 404, Server: "a"}, "status 404 from a instead of 200", "a")
 	}
 }

@@ -19,11 +19,11 @@ func TestRedirects(t *testing.T) {
 		t.Helper()
 		reply := a.find(t, label, request)
 		reply(history.Hit{Code: 301, Header: encodeHeader("Location", to)}, "")
-		reply(history.Hit{Code: 302, Header: encodeHeader("Location", to)}, "answered 302 by the balancer instead of 301")
-		reply(history.Hit{Code: 301}, "answered 301 by the balancer without Location: "+to)
-		reply(history.Hit{Code: 301, Header: encodeHeader("Location", to)}, "it reached a", "a")
+		reply(history.Hit{Code: 302, Header: encodeHeader("Location", to)}, "status 302 from the balancer instead of 301")
+		reply(history.Hit{Code: 301}, "status 301 from the balancer without Location: "+to)
+		reply(history.Hit{Code: 301, Header: encodeHeader("Location", to)}, "forwarded to a", "a")
 		reply(history.Hit{Code: 301, Header: encodeHeader("Location", "https://lbproof.test/")},
-			`answered 301 by the balancer with Location: ["https://lbproof.test/"] instead of ["`+to+`"]`)
+			`status 301 from the balancer with Location: ["https://lbproof.test/"] instead of ["`+to+`"]`)
 	}
 	f("path and query are kept", "GET http://lbproof.test:80/lbproof?a=1&b=2", "https://lbproof.test/lbproof?a=1&b=2")
 	f("a POST", "POST http://lbproof.test:80/lbproof?a=1&b=2", "https://lbproof.test/lbproof?a=1&b=2")
@@ -38,7 +38,7 @@ func TestRedirectsOfOnePath(t *testing.T) {
 	}), "redirects/http://shop.example = /old", 2)
 	moved := a.find(t, "path and query are kept", "GET http://shop.example:80/old?a=1&b=2")
 	moved(history.Hit{Code: 302, Header: encodeHeader("Location", "/new")}, "")
-	moved(history.Hit{Code: 404}, "answered 404 by the balancer instead of 302")
+	moved(history.Hit{Code: 404}, "status 404 from the balancer instead of 302")
 }
 
 // If the target is not predictable, any Location will do.
@@ -49,7 +49,7 @@ func TestRedirectsToUnknownTargets(t *testing.T) {
 	}), "redirects/", 3)
 	moved := a.find(t, "a POST", "POST http://lbproof.test:80/lbproof?a=1&b=2")
 	moved(history.Hit{Code: 301, Header: encodeHeader("Location", "https://elsewhere.example/")}, "")
-	moved(history.Hit{Code: 301}, "answered 301 by the balancer without Location")
+	moved(history.Hit{Code: 301}, "status 301 from the balancer without Location")
 }
 
 // Unsafe methods may have a status of their own that preserves POST.
@@ -61,5 +61,5 @@ func TestRedirectsOfUnsafeMethods(t *testing.T) {
 	a.find(t, "path and query are kept", "GET "+request)(history.Hit{Code: 302, Header: encodeHeader("Location", to)}, "")
 	posted := a.find(t, "a POST", "POST "+request)
 	posted(history.Hit{Code: 307, Header: encodeHeader("Location", to)}, "")
-	posted(history.Hit{Code: 302, Header: encodeHeader("Location", to)}, "answered 302 by the balancer instead of 307")
+	posted(history.Hit{Code: 302, Header: encodeHeader("Location", to)}, "status 302 from the balancer instead of 307")
 }

@@ -21,7 +21,7 @@ func TestRoutes(t *testing.T) {
 		reply, pool := a.find(t, label, request), map[string]string{"a": "p", "b": "q"}[server]
 		reply(history.Hit{Code: 200, Server: server}, "", server)
 		reply(history.Hit{Code: 200, Server: other}, "answered 200 by "+other+", which is no server of "+pool, other)
-		reply(history.Hit{Err: history.Refused}, "no answer (refused)")
+		reply(history.Hit{Err: history.Refused}, "no response (connection refused)")
 	}
 	f("within the route", "GET http://any:80/api/", "b", "a")
 	f("below the path", "GET http://any:80/api/lbproof", "b", "a")

@@ -45,5 +45,5 @@ func TestRewriteProbes(t *testing.T) {
 	want := check.Want{BackendPaths: []string{"/in/", "/up"}}
 	hit := history.Hit{Code: 200, Server: "b"}
 	assert.Empty(t, want.Mismatch(history.History{}, hit, []history.Arrival{arrived("/up"), arrived("/in/?a=1"), arrived("/in/")}))
-	assert.Equal(t, "answered 200, and backends saw /in/ instead of /in/ and /up", want.Mismatch(history.History{}, hit, []history.Arrival{arrived("/in/")}))
+	assert.Equal(t, "status 200, and backends saw /in/ instead of /in/ and /up", want.Mismatch(history.History{}, hit, []history.Arrival{arrived("/in/")}))
 }

@@ -34,7 +34,7 @@ func TestTLSVersions(t *testing.T) {
 		reply := a.find(t, spoken, securely)
 		reply(history.Hit{Code: 200, HandshakeInfo: "version=" + spoken}, "")
 		reply(history.Hit{Err: history.HandshakeFailed, HandshakeInfo: "alert=70"}, "refused with alert 70")
-		reply(history.Hit{Err: history.Closed}, "no handshake (closed)")
+		reply(history.Hit{Err: history.Closed}, "no handshake (connection closed)")
 	}
 }
 

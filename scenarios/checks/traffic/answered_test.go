@@ -59,7 +59,7 @@ func TestJudgeAnswered(t *testing.T) {
 		hits[0].Code = 502
 		h.Env.Faults = []history.FaultWindow{{Event: plan.Event{Fault: plan.FaultKill}, EndsBy: time.Second}}
 	})
-	f("", "nginx ended before the traffic did, with exit status 1", func(h *history.History, hits []history.Hit) {
+	f("", "nginx exited before the end of the traffic: exit status 1", func(h *history.History, hits []history.Hit) {
 		hits[0].Code = 502
 		h.Env.Nodes = []history.NodeRecord{{Name: "nginx", Exit: "exit status 1"}}
 	})

@@ -131,7 +131,7 @@ func TestExpectationsThatCannotBeDecided(t *testing.T) {
 			h.Err, h.Code = history.Tester, 0
 		}
 	}), as)
-	f("b1 ended before the traffic did, with exit status 137", "errors == 0", some(200, 1, func(i int, h *history.Hit) {
+	f("b1 exited before the end of the traffic: exit status 137", "errors == 0", some(200, 1, func(i int, h *history.Hit) {
 		if i == 7 {
 			h.Err, h.Code = history.Refused, 0
 		}
