@@ -15,7 +15,7 @@ func TestAccess(t *testing.T) {
 	}), "access/in", 4)
 	outside := a.find(t, "from the worker's address", "GET http://any:80/in")
 	outside(history.Hit{Code: 403}, "")
-	outside(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 403", "a")
+	outside(history.Hit{Code: 200, Server: "a"}, "status 200 from a instead of 403", "a")
 	forged := a.find(t, "with forged addresses in its headers", "GET http://any:80/in")
 	forged(history.Hit{Code: 403}, "")
 	forged(history.Hit{Code: 200, Server: "a"}, "status 200 from a instead of 403", "a")

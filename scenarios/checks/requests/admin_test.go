@@ -35,7 +35,7 @@ func TestAdminPages(t *testing.T) {
 	locked.Auth = &model.Auth{Pos: testPos, Target: "a password"}
 	denied := f(locked, "GET http://any:8405/metrics")
 	denied(history.Hit{Code: 401}, "")
-	denied(history.Hit{Code: 200}, "answered 200 by the balancer instead of 401")
+	denied(history.Hit{Code: 200}, "status 200 from the balancer instead of 401")
 
 	internal := page
 	internal.Internal = true

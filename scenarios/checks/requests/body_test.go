@@ -20,7 +20,7 @@ func TestBody(t *testing.T) {
 	largest := a.find(t, "exactly at the limit", "POST http://any:80/up, 10 bytes")
 	largest(history.Hit{Code: 200, Server: "a"}, "", "a")
 	largest(history.Hit{Code: 500, Server: "a"}, "", "a") // not about its size
-	largest(history.Hit{Code: 413}, "answered 413 by the balancer")
+	largest(history.Hit{Code: 413}, "unexpected status 413 from the balancer")
 	larger := a.find(t, "one byte over the limit", "POST http://any:80/up, 11 bytes")
 	larger(history.Hit{Code: 413}, "")
 	larger(history.Hit{Code: 413}, "forwarded to a", "a")

@@ -32,9 +32,9 @@ func TestCompression(t *testing.T) {
 	withoutVary := history.Hit{Code: 200, Server: "a", Header: encodeHeader("Content-Encoding", "gzip")}
 	large := a.find(t, "100 B of text/css", "GET http://any:80/")
 	large(packed, "", "a")
-	large(plain, "answered 200 by a without Content-Encoding: gzip", "a")
-	large(withoutVary, "answered 200 by a without Vary", "a")
-	large(history.Hit{Code: 502}, "answered 502 by the balancer instead of 200")
+	large(plain, "status 200 from a without Content-Encoding: gzip", "a")
+	large(withoutVary, "status 200 from a without Vary", "a")
+	large(history.Hit{Code: 502}, "status 502 from the balancer instead of 200")
 	for _, label := range []string{"the client does not accept gzip", "one byte below the minimum size", "an unlisted type"} {
 		other := a.find(t, label, "GET http://any:80/")
 		other(plain, "", "a")

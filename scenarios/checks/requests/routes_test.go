@@ -29,8 +29,8 @@ func TestRoutes(t *testing.T) {
 	f("in upper case", "GET http://any:80/API/", "a", "b")
 	f("under another path", "GET http://any:80/lbproof/api/", "a", "b")
 	inside := a.find(t, "within the route", "GET http://any:80/api/")
-	inside(history.Hit{Code: 404}, "answered 404 by the balancer instead of 200 or 101")
-	inside(history.Hit{Code: 404, Server: "b"}, "answered 404 by b instead of 200 or 101", "b")
+	inside(history.Hit{Code: 404}, "status 404 from the balancer instead of 200 or 101")
+	inside(history.Hit{Code: 404, Server: "b"}, "status 404 from b instead of 200 or 101", "b")
 }
 
 // The balancer refuses what no route takes, and what another route answers itself reaches no backend.
@@ -43,11 +43,11 @@ func TestRoutesTakenByOthers(t *testing.T) {
 	a := probesFor(t, Routes, cfg, "routes/http://shop.example/api", 6)
 	page := a.find(t, "one letter shorter", "GET http://shop.example:80/ap")
 	page(history.Hit{Code: 204}, "")
-	page(history.Hit{Code: 200, Server: "a"}, "answered 200 by a instead of 204", "a")
+	page(history.Hit{Code: 200, Server: "a"}, "status 200 from a instead of 204", "a")
 	unrouted := a.find(t, "for another host", "GET http://lbproof.invalid:80/api")
 	unrouted(history.Hit{Code: 404}, "")
-	unrouted(history.Hit{Code: 200, Server: "b"}, "answered 200 by b instead of 400 or 404 or 421 or 503", "b")
-	unrouted(history.Hit{Code: 404}, "it reached b", "b")
+	unrouted(history.Hit{Code: 200, Server: "b"}, "status 200 from b instead of 400 or 404 or 421 or 503", "b")
+	unrouted(history.Hit{Code: 404}, "forwarded to b", "b")
 }
 
 // A single route has no boundary.

@@ -79,7 +79,7 @@ func TestTLSHandshakes(t *testing.T) {
 	certificate := probesFor(t, TLS, cfg, "tls/port 443#certificate", 1).find(t, "the name lbproof.test", securely)
 	certificate(history.Hit{Code: 200, HandshakeInfo: "version=TLSv1.2"}, "")
 	expired := history.Hit{Code: 200, HandshakeInfo: "version=TLSv1.2&trust=expired"}
-	certificate(expired, "the certificate is not to be trusted: expired")
+	certificate(expired, "untrusted certificate: expired")
 	resumption := probesFor(t, TLS, cfg, "tls/port 443#resumption", 1).find(t, "a returning client", securely)
 	resumption(history.Hit{Code: 200, HandshakeInfo: "version=TLSv1.2&resumed=yes"}, "")
 	resumption(history.Hit{Code: 200, HandshakeInfo: "version=TLSv1.2"}, `resumed is "" instead of "yes"`)

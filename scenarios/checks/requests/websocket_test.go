@@ -22,7 +22,7 @@ func TestWebSocket(t *testing.T) {
 	assert.Equal(t, "13", sent["Sec-WebSocket-Version"])
 	shake := a.find(t, "a handshake and an echoed message", "GET http://any:80/live")
 	shake(history.Hit{Code: 101, Server: "b"}, "", "b")
-	shake(history.Hit{Code: 200, Server: "b"}, "answered 200 by b instead of 101", "b")
-	shake(history.Hit{Code: 101, Server: "a"}, "answered 101 by a, which is no server of q", "a")
-	shake(history.Hit{Code: 101, Server: "b", Err: history.Closed}, "no answer (closed)", "b") // no echoed message
+	shake(history.Hit{Code: 200, Server: "b"}, "status 200 from b instead of 101", "b")
+	shake(history.Hit{Code: 101, Server: "a"}, "status 101 from a, which is not a server of q", "a")
+	shake(history.Hit{Code: 101, Server: "b", Err: history.Closed}, "no response (connection closed)", "b") // no echoed message
 }
