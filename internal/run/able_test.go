@@ -53,7 +53,7 @@ func TestUnsupportedFaults(t *testing.T) {
 	}
 	require.ErrorIs(t, run(stack.Freeze), errOpened)
 	err := run(stack.CPULimits, stack.UserSwitching, stack.MemoryLimits)
-	assert.EqualError(t, err, `plan "faults": pause: cannot be applied to b1 on this host: this host cannot freeze a node: the engine needs a cgroup of its own`)
+	assert.EqualError(t, err, `plan "faults": pause: cannot be applied to b1 on this host: this host cannot freeze a node: the engine needs the cgroup freezer`)
 	p.Events = p.Events[:1]
 	assert.ErrorIs(t, run(), errOpened, "kill needs no host feature")
 }

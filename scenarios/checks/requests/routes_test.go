@@ -20,7 +20,7 @@ func TestRoutes(t *testing.T) {
 		t.Helper()
 		reply, pool := a.find(t, label, request), map[string]string{"a": "p", "b": "q"}[server]
 		reply(history.Hit{Code: 200, Server: server}, "", server)
-		reply(history.Hit{Code: 200, Server: other}, "answered 200 by "+other+", which is no server of "+pool, other)
+		reply(history.Hit{Code: 200, Server: other}, "status 200 from "+other+", which is not a server of "+pool, other)
 		reply(history.Hit{Err: history.Refused}, "no response (connection refused)")
 	}
 	f("within the route", "GET http://any:80/api/", "b", "a")
