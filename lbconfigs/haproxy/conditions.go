@@ -93,6 +93,9 @@ func (r *reader) acl(s section, l statement, name string) []string {
 	}
 	if !slices.Contains(predefinedACLs, name) {
 		suggestion := reading.DidYouMean(name, slices.Sorted(maps.Keys(r.acls[s.pos])))
+		if strings.EqualFold(name, "or") {
+			suggestion = "; did you mean or?"
+		}
 		r.problem(model.Problem{
 			Pos: l.pos, Effect: model.Rejected,
 			Text:    fmt.Sprintf("ACL %s is not defined%s", name, suggestion),

@@ -27,5 +27,6 @@ func TestMisspelledWords(t *testing.T) {
 	f("  reqadd X-Old:\\ 1", "reqadd: unknown keyword in HAProxy 2.6")
 	f("  frobnicate on", "frobnicate: unknown keyword in HAProxy 2.6")
 	f("  http-request deny if is_ap", "ACL is_ap is not defined; did you mean is_api?")
+	f("  http-request deny if is_api OR METH_GET", "ACL OR is not defined; did you mean or?")
 	f("  use_backend apy if is_api", "backend apy is not defined; did you mean api?")
 }
