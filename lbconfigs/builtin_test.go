@@ -19,7 +19,7 @@ import (
 func TestBuiltIn(t *testing.T) {
 	for _, name := range lbconfigs.Names() {
 		t.Run(name, func(t *testing.T) {
-			got := said(lbconfigs.BuiltIn, name)
+			got := printClaims(lbconfigs.BuiltIn, name)
 			golden := filepath.Join("testdata", "builtin", strings.ReplaceAll(name, "/", "-")+".txt")
 			if *update {
 				require.NoError(t, os.WriteFile(golden, got.Data, 0o644))

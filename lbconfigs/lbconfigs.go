@@ -38,10 +38,8 @@ func Find(name string) (reading.Balancer, error) {
 		}
 		names = append(names, b.Name)
 	}
-	if nearest := units.Nearest(name, names); nearest != "" {
-		return reading.Balancer{}, fmt.Errorf("unknown balancer %q; did you mean %s?", name, nearest)
-	}
-	return reading.Balancer{}, fmt.Errorf("unknown balancer %q; balancers: %s", name, strings.Join(names, ", "))
+	return reading.Balancer{}, fmt.Errorf("unknown balancer %q; %s", name,
+		units.DidYouMean(name, names, "use one of "+strings.Join(names, ", ")))
 }
 
 // Read parses the configuration called name in fsys: a file, or a directory whose files belong together. If balancer is

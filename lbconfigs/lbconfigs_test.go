@@ -24,8 +24,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden parts of testdata")
 
-// said returns what lbproof claims prints of a configuration, or the error of reading it.
-func said(fsys fs.FS, name string) txtar.File {
+// printClaims returns what lbproof claims prints of a configuration, or the error of reading it.
+func printClaims(fsys fs.FS, name string) txtar.File {
 	cfg, err := lbconfigs.Read(fsys, name, "")
 	if err != nil {
 		return txtar.File{Name: "error", Data: []byte(err.Error() + "\n")}
@@ -59,7 +59,7 @@ func TestRead(t *testing.T) {
 			require.NoError(t, err)
 			fsys, err := txtar.FS(archive)
 			require.NoError(t, err)
-			got := said(fsys, archive.Files[0].Name)
+			got := printClaims(fsys, archive.Files[0].Name)
 			golden := archive.Files[len(archive.Files)-1]
 			if golden.Name != "claims" && golden.Name != "error" {
 				archive.Files, golden = append(archive.Files, txtar.File{}), txtar.File{}

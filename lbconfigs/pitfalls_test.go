@@ -48,15 +48,15 @@ This page is generated: `+"`go test ./lbconfigs -run Pitfalls -update`"+`.
 		require.NoError(t, err)
 		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "pitfall-"), ".txtar")
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n", strings.ReplaceAll(name, "-", " "), strings.TrimSpace(string(archive.Comment)))
-		said := ""
+		output := ""
 		for _, f := range archive.Files {
 			if f.Name == "claims" {
-				said = string(f.Data)
+				output = string(f.Data)
 				continue
 			}
 			fmt.Fprintf(&b, "\n`%s`\n```\n%s```\n", f.Name, f.Data)
 		}
-		shown := paragraphs(said, telling[name])
+		shown := paragraphs(output, telling[name])
 		assert.NotEmpty(t, shown, "%s: nothing reveals it: add a claim to telling", name)
 		fmt.Fprintf(&b, "\nlbproof reports:\n```\n%s```\n", shown)
 	}
@@ -70,10 +70,10 @@ This page is generated: `+"`go test ./lbconfigs -run Pitfalls -update`"+`.
 }
 
 // paragraphs returns the paragraphs about some claims, and all problems.
-func paragraphs(said string, ids []string) string {
+func paragraphs(output string, ids []string) string {
 	var b strings.Builder
 	keep := false
-	for line := range strings.Lines(said) {
+	for line := range strings.Lines(output) {
 		if !strings.HasPrefix(line, " ") {
 			_, id, _ := strings.Cut(strings.TrimSpace(line), ": ")
 			keep = slices.Contains(ids, id) || isProblem(line)

@@ -108,7 +108,7 @@ func OpenFile(name string) (*os.File, error) {
 
 // Read reads a file of at most that many bytes. Its errors are those of fsys, or *fs.PathError.
 func Read(fsys fs.FS, name string, maxBytes int64) ([]byte, error) {
-	wrong := func(err error) ([]byte, error) {
+	fail := func(err error) ([]byte, error) {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: unwrapPathError(err)}
 	}
 	f, err := fsys.Open(name)
@@ -119,16 +119,16 @@ func Read(fsys fs.FS, name string, maxBytes int64) ([]byte, error) {
 	info, err := f.Stat()
 	switch {
 	case err != nil:
-		return wrong(err)
+		return fail(err)
 	case info.IsDir():
-		return wrong(errors.New("is a directory"))
+		return fail(errors.New("is a directory"))
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
 	switch {
 	case err != nil:
-		return wrong(err)
+		return fail(err)
 	case int64(len(text)) > maxBytes:
-		return wrong(&TooLargeError{MaxBytes: maxBytes})
+		return fail(&TooLargeError{MaxBytes: maxBytes})
 	}
 	return text, nil
 }
@@ -160,7 +160,7 @@ func openAt(at, name string) (*os.File, error) {
 
 // openRegular opens a regular file or a directory below root. Errors contain name.
 func openRegular(root *os.Root, inside, name string) (*os.File, error) {
-	wrong := func(err error) (*os.File, error) {
+	fail := func(err error) (*os.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: unwrapPathError(err)}
 	}
 	info, err := root.Stat(inside)
@@ -168,18 +168,18 @@ func openRegular(root *os.Root, inside, name string) (*os.File, error) {
 		err = checkRegular(info.Mode())
 	}
 	if err != nil {
-		return wrong(err)
+		return fail(err)
 	}
 	f, err := root.OpenFile(inside, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may have become a pipe
 	if err != nil {
-		return wrong(err)
+		return fail(err)
 	}
 	if info, err = f.Stat(); err == nil {
 		err = checkRegular(info.Mode())
 	}
 	if err != nil {
 		f.Close()
-		return wrong(err)
+		return fail(err)
 	}
 	return f, nil
 }

@@ -51,7 +51,7 @@ func TestCertificates(t *testing.T) {
 	for _, c := range []struct {
 		name, host string
 		content    []byte
-		says       []string
+		want       []string
 	}{
 		{"good", "a.example", certificate(t, -day, 90*day, true), nil},
 		{"expires soon", "a.example", certificate(t, -day, 10*day+time.Hour, true), []string{"in 10 days"}},
@@ -71,14 +71,14 @@ func TestCertificates(t *testing.T) {
 			fsys := rooted{"nginx.conf": {Data: []byte(config)}, "c/cert.pem": {Data: c.content}}
 			cfg, err := lbconfigs.Read(fsys, "nginx.conf", "")
 			require.NoError(t, err)
-			var said []string
+			var texts []string
 			for _, p := range cfg.Problems {
-				said = append(said, p.Text)
+				texts = append(texts, p.Text)
 				assert.Equal(t, 3, p.Pos.Line)
 			}
-			require.Len(t, said, len(c.says), "%v", said)
-			for i, want := range c.says {
-				assert.Contains(t, said[i], want)
+			require.Len(t, texts, len(c.want), "%v", texts)
+			for i, want := range c.want {
+				assert.Contains(t, texts[i], want)
 			}
 		})
 	}

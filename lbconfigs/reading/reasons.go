@@ -17,12 +17,12 @@ const (
 // a word has two reasons.
 func IndexReasons(lists map[string]string) map[string]string {
 	out := map[string]string{}
-	for why, words := range lists {
+	for reason, words := range lists {
 		for _, word := range strings.Fields(words) {
 			if _, twice := out[word]; twice {
 				panic("two reasons for " + word)
 			}
-			out[word] = why
+			out[word] = reason
 		}
 	}
 	return out

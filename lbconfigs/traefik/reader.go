@@ -154,9 +154,9 @@ func (r *reader) loadProvided(main string) error {
 
 func (r *reader) problem(p model.Problem) { r.cfg.Problems = append(r.cfg.Problems, p) }
 
-func (r *reader) unread(t *reading.Tree, text, why string) {
+func (r *reader) unread(t *reading.Tree, text, reason string) {
 	if t != nil {
-		r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: t.Pos, Text: text, Reason: why})
+		r.cfg.Unread = append(r.cfg.Unread, model.Unread{Pos: t.Pos, Text: text, Reason: reason})
 	}
 }
 

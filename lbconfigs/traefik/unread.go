@@ -47,7 +47,7 @@ func (r *reader) readStaticParts() {
 	if r.static == nil {
 		return
 	}
-	for _, s := range []struct{ key, why string }{
+	for _, s := range []struct{ key, reason string }{
 		{"log", reading.ReasonLog},
 		{"accessLog", reading.ReasonLog},
 		{"global", reading.ReasonLog},
@@ -56,7 +56,7 @@ func (r *reader) readStaticParts() {
 		{"hostResolver", reading.ReasonUnread},
 		{"tracing", reading.ReasonLog},
 	} {
-		r.unread(r.static.Get(s.key), s.key, s.why)
+		r.unread(r.static.Get(s.key), s.key, s.reason)
 	}
 	for _, p := range r.static.Get("providers").Parts() {
 		if p.Key == "file" || !p.IsMap && p.Scalar != "" {
