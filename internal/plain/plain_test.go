@@ -131,7 +131,8 @@ func TestJSONKeepsItsValues(t *testing.T) {
 	require.NoError(t, e.Encode(value))
 	require.NoError(t, w.Close())
 	assert.Equal(t,
-		"{\n  \"\\u009b\": \"\\u007f\\u202e::error::\\udb40\\udc41 \\u0023#[error] \\u2028 日本 🐳 \ufffd\"\n}\n", b.String())
+		"{\n  \"\\u009b\": \"\\u007f\\u202e::error::\\udb40\\udc41 \\u0023#[error] "+
+			"\\u2028 日本 🐳 \ufffd\"\n}\n", b.String())
 	var again map[string]string
 	require.NoError(t, json.Unmarshal(b.Bytes(), &again))
 	assert.Equal(t, value, again)

@@ -1,6 +1,6 @@
-// Package toy reads the configurations of a balancer that does not exist. It is the smallest possible reader: a template
-// for others, and proof that nothing outside a balancer's folder needs to know it. Only tests add it to the table of
-// balancers.
+// Package toy reads the configurations of a balancer that does not exist. It is the smallest possible reader: a
+// template for others, and proof that nothing outside a balancer's folder needs to know it. Only tests add it to the
+// table of balancers.
 package toy
 
 import (
@@ -33,7 +33,10 @@ var Balancer = reading.Balancer{
 	InvalidHostEffect: model.Rejected,
 	Spec:              newSpec,
 	Edits: reading.Edits{Parameters: []reading.Edit{
-		{Find: regexp.MustCompile(`^server \S+ \S+ (\d+)`), Replace: reading.NearbyNumber, Checks: []plan.Check{plan.CheckWeights}},
+		{
+			Find:    regexp.MustCompile(`^server \S+ \S+ (\d+)`),
+			Replace: reading.NearbyNumber, Checks: []plan.Check{plan.CheckWeights},
+		},
 	}},
 	BuiltIn: reading.SubFS(builtin, "builtin"),
 }
