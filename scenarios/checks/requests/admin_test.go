@@ -17,7 +17,7 @@ func TestAdminPages(t *testing.T) {
 	}
 	f := func(page model.Route, request string) checkReply {
 		t.Helper()
-		return probesFor(t, AdminPages, configOf(page), "admin/:8405 = /metrics", 1).find(t, "as anyone may ask", request)
+		return probesFor(t, AdminPages, configOf(page), "admin/:8405 = /metrics", 1).find(t, "an ordinary request", request)
 	}
 	open := f(page, "GET http://any:8405/metrics")
 	open(history.Hit{Code: 200}, "")
