@@ -162,7 +162,7 @@ var advice = slices.Concat([]model.Advice{
 		Check: string(plan.CheckResponse), Detail: "Content-Type",
 		Why: "return sends the type of default_type, and add_header adds a second Content-Type; each client picks one " +
 			"of the two.",
-		Instead: "`default_type text/plain;` in the location, instead of `add_header Content-Type`.",
+		Instead: "`default_type TYPE;` in the location, instead of `add_header Content-Type TYPE`.",
 	},
 	{
 		Check: string(plan.CheckResponse), Detail: "Cache-Control",
