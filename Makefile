@@ -23,8 +23,14 @@ DATE ?= $(shell git log -1 --format=%cs 2>/dev/null)
 bin/lbproof: $(SOURCES)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.commit=$(COMMIT) -X main.date=$(DATE)' -o $@ ./cmd/lbproof
 
+IMAGES := nginx haproxy traefik postgres redis prometheus nginx-exporter
+
+.PHONY: images
+images: engine build ## get the images that tests need and that are not here (minutes, once)
+	@bin/lbproof pull --missing $(IMAGES)
+
 .PHONY: test
-test: engine ## set up Docker and run all tests: unit, golden, script, mutant and container tests
+test: images ## set up Docker and run all tests: unit, golden, script, mutant and container tests
 	$(GO) test -count=1 -timeout 30m -p 1 -parallel 3 ./...
 
 .PHONY: quick

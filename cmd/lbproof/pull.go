@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +12,8 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/plan"
+	"github.com/lbproof/lbproof/internal/stack"
+	"github.com/lbproof/lbproof/internal/stack/docker"
 	"github.com/lbproof/lbproof/lbconfigs"
 	"github.com/lbproof/lbproof/scenarios"
 )
@@ -46,20 +49,24 @@ func imageNames() (names []string) {
 }
 
 func pullCommand() *cobra.Command {
-	return &cobra.Command{
+	var missing bool
+	cmd := &cobra.Command{
 		Use:   "pull [NAME...]",
 		Short: "Pull or build the newest images (default: those of all balancers)",
 		Long: "Pulls each image from its registry. If that fails, builds it from Debian packages or from its Go module,\n" +
 			"unless the image on this machine is up to date. A run uses the images that are on this machine, whatever their\n" +
 			"age, and records the digest of each.\n\nNames: " + strings.Join(imageNames(), ", "),
 		Example: `  lbproof pull
-  lbproof pull nginx redis`,
+  lbproof pull nginx redis
+  lbproof pull --missing`,
 		Args:      usage(cobra.OnlyValidArgs),
 		ValidArgs: imageNames(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return environment(pull(cmd, selectImages(args)))
+			return environment(pull(cmd, selectImages(args), missing))
 		},
 	}
+	cmd.Flags().BoolVar(&missing, "missing", false, "only get images that are not on this machine")
+	return cmd
 }
 
 // selectImages returns the named images (default: those of all balancers).
@@ -72,7 +79,8 @@ func selectImages(names []string) []namedImage {
 	})
 }
 
-func pull(cmd *cobra.Command, wanted []namedImage) error {
+// pull gets the newest of each image, or if missing is set any that will do.
+func pull(cmd *cobra.Command, wanted []namedImage, missing bool) error {
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.end()
 	engine, _, err := connect(cmd, p)
@@ -81,7 +89,7 @@ func pull(cmd *cobra.Command, wanted []namedImage) error {
 	}
 	var failed []error
 	for _, one := range wanted {
-		found, news, err := engine.Update(cmd.Context(), one.image)
+		found, news, err := getImage(cmd.Context(), engine, one.image, missing)
 		if cmd.Context().Err() != nil {
 			return errInterrupted
 		}
@@ -92,4 +100,13 @@ func pull(cmd *cobra.Command, wanted []namedImage) error {
 		fmt.Fprintf(cmd.OutOrStdout(), "%s: %s: %s, %s\n", one.name, news, plain.Text(found.Ref), plain.Text(found.Source))
 	}
 	return errors.Join(failed...)
+}
+
+// getImage gets an image; news is what was done for it.
+func getImage(ctx context.Context, engine *docker.Engine, image plan.Image, missing bool) (found stack.Image, news string, err error) {
+	if !missing {
+		return engine.Update(ctx, image)
+	}
+	found, err = engine.Image(ctx, image)
+	return found, "available", err
 }
