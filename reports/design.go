@@ -46,6 +46,9 @@ func WriteDesign(out io.Writer, p plan.Plan, verbose bool) error {
 // writeDetects writes what each phase would detect, a line each.
 func writeDetects(w io.Writer, phases []plan.Phase) {
 	for _, phase := range phases {
+		if len(phase.Detects) == 0 {
+			continue
+		}
 		fmt.Fprintf(w, "\n%s detects:\n", phase.Name)
 		for _, d := range phase.Detects {
 			writeIndented(w, "  ", "    ", d)

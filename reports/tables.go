@@ -62,7 +62,10 @@ const minFairnessAnswers = 100
 // writeFairness writes how evenly each pool was loaded, phase by phase.
 func writeFairness(w io.Writer, r report.Report) error {
 	var rows [][]string
-	for _, p := range r.Phases {
+	for i, p := range r.Phases {
+		if isFaulty(r, i) {
+			continue // an outage makes it unfair on purpose
+		}
 		for _, f := range p.Fairness {
 			if f.Answers >= minFairnessAnswers {
 				rows = append(rows, []string{
@@ -78,6 +81,11 @@ func writeFairness(w io.Writer, r report.Report) error {
 	fmt.Fprintln(w)
 	head := []string{"fairness", "pool", "answers", "Jain's index, weighted", "variation"}
 	return table(w, head, rows, 2)
+}
+
+// isFaulty reports whether a fault was in force in a phase.
+func isFaulty(r report.Report, phase int) bool {
+	return slices.ContainsFunc(r.Env.Faults, func(f history.FaultWindow) bool { return f.Event.Phase == phase })
 }
 
 // jain is the index with its interval, with as many digits as tell the ends of the interval apart.

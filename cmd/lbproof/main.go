@@ -123,12 +123,19 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "lbproof",
 		Short: "Proves what a load-balancer configuration promises",
-		Long: `lbproof reads a load-balancer configuration, says which promises it makes and on which line, starts the real
-balancer with that file byte for byte, drives traffic at it, and decides every promise with a test whose error rate
-it states.
+		Long: `lbproof reads an nginx, HAProxy or Traefik configuration, lists its promises with their lines, starts the real
+balancer with that file byte for byte, drives traffic and faults at it, and decides every promise with a test of
+stated error rates.
 
-Exit codes: 0 every promise upheld · 1 a promise refuted · 2 wrong usage or configuration · 3 a promise undecided ·
-4 the harness or its environment failed`,
+Exit codes:
+  0  every written promise is upheld
+  1  a promise is refuted, or a part of the configuration cannot work
+  2  the command line, scenario or configuration is wrong
+  3  a promise is undecided
+  4  the harness or its environment failed`,
+		Example: `  lbproof lint nginx.conf     # what cannot work, and what it promises; no Docker needed
+  lbproof test nginx.conf     # prove it
+  lbproof test baseline       # a built-in configuration under a built-in scenario`,
 		Version:       versionText(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
