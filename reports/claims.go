@@ -237,18 +237,20 @@ func writeUnread(w io.Writer, unread []model.Unread, verbose bool) {
 // writeAnswer writes what the balancer itself says of the configuration.
 func writeAnswer(w io.Writer, r report.Reading) {
 	a := r.Checker
-	switch {
-	case a == nil:
+	if a == nil {
 		fmt.Fprintf(w, "\n%s was not run: %s\n", r.Balancer, r.NotAsked)
 		return
+	}
+	version := versionOf(r.Balancer, a.Version)
+	switch {
 	case !a.Accepted:
-		fmt.Fprintf(w, "\nREFUSED  %s rejects the configuration:\n", a.Version)
+		fmt.Fprintf(w, "\nREFUSED  %s rejects the configuration:\n", version)
 	case !a.Started:
-		fmt.Fprintf(w, "\nREFUSED  %s accepts the configuration but does not start:\n", a.Version)
+		fmt.Fprintf(w, "\nREFUSED  %s accepts the configuration but does not start:\n", version)
 	case len(a.Messages) > 0:
-		fmt.Fprintf(w, "\n%s starts with the configuration and prints:\n", a.Version)
+		fmt.Fprintf(w, "\n%s starts with the configuration and prints:\n", version)
 	default:
-		fmt.Fprintf(w, "\n%s starts with the configuration\n", a.Version)
+		fmt.Fprintf(w, "\n%s starts with the configuration\n", version)
 	}
 	for _, m := range a.Messages {
 		fmt.Fprintf(w, "| %s\n", m.Text)

@@ -22,15 +22,15 @@ func TestAnswerOfTheBalancer(t *testing.T) {
 		assert.Equal(t, want, b.String())
 	}
 	f("\nnginx was not run: no Docker\n", nil)
-	f("\nREFUSED  nginx/1.22.1 rejects the configuration:\n| [emerg] unknown directive \"sticky\" in nginx.conf:42\n"+
+	f("\nREFUSED  nginx 1.22.1 rejects the configuration:\n| [emerg] unknown directive \"sticky\" in nginx.conf:42\n"+
 		"   that is   sticky needs NGINX Plus or nginx 1.29.6\n   instead   hash\n",
 		&model.BalancerAnswer{Version: "nginx/1.22.1", Messages: []model.StartupMessage{{Pos: at, Text: `[emerg] unknown directive "sticky" in nginx.conf:42`}}})
-	f("\nnginx/1.31.5 starts with the configuration\n"+
+	f("\nnginx 1.31.5 starts with the configuration\n"+
 		"nginx.conf:42: accepted by this version: sticky needs NGINX Plus or nginx 1.29.6\n",
 		&model.BalancerAnswer{Version: "nginx/1.31.5", Accepted: true, Started: true})
-	f("\nREFUSED  haproxy accepts the configuration but does not start:\n| [ALERT] no\n"+
+	f("\nREFUSED  nginx 2.6.12 accepts the configuration but does not start:\n| [ALERT] no\n"+
 		"nginx.conf:42: accepted by this version: sticky needs NGINX Plus or nginx 1.29.6\n",
-		&model.BalancerAnswer{Version: "haproxy", Accepted: true, Messages: []model.StartupMessage{{Text: "[ALERT] no"}}})
+		&model.BalancerAnswer{Version: "HAProxy version 2.6.12-1 2026/10/17", Accepted: true, Messages: []model.StartupMessage{{Text: "[ALERT] no"}}})
 }
 
 // Numbers have units, and no exponents.

@@ -43,7 +43,7 @@ func WriteTerminal(out io.Writer, r report.Report, verbose bool) error {
 // Summary is the first line of a report: what was tested, and how many promises had which outcome.
 func Summary(r report.Report) string {
 	text := r.Name
-	if balancer := versionOf(r); balancer != "" {
+	if balancer := versionOf(r.Balancer, r.Env.Balancer); balancer != "" {
 		text += " on " + balancer
 	}
 	text += ": " + strings.Join(counts(r), ", ")
@@ -81,9 +81,9 @@ func counts(r report.Report) (parts []string) {
 // versionNumber is what looks like a version in the output of a version command.
 var versionNumber = regexp.MustCompile(`[0-9]+(\.[0-9]+)+`)
 
-// versionOf is the balancer with its version, as "nginx 1.22.1".
-func versionOf(r report.Report) string {
-	return strings.TrimSpace(r.Balancer + " " + versionNumber.FindString(r.Env.Balancer))
+// versionOf is the balancer with its version, as "nginx 1.22.1"; text is the output of its version command.
+func versionOf(balancer, text string) string {
+	return strings.TrimSpace(balancer + " " + versionNumber.FindString(text))
 }
 
 // lasted is how long the run drove traffic.
