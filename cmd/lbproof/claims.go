@@ -63,7 +63,7 @@ The exit code is 1 if a part cannot work or the balancer refuses the configurati
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&static, "static", false, "do not run the balancer itself")
 	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "list each promise with its line, numbers and assumptions")
-	failOnFlag(cmd, &o, known)
+	failOnFlag(cmd, &o, "problems that make the exit code 1, or none", known)
 	configFlags(cmd, &src)
 	return cmd
 }

@@ -33,9 +33,9 @@ func mutateCommand() *cobra.Command {
 		Short: "Find the lines of a configuration that no experiment tests",
 		Long: `Changes each line that makes a promise (weight=3 becomes 2, a header gets another value, nodelay is removed),
 runs the real balancer with the changed file and judges it by the promises of the original. A mutation that refutes
-no claim survives: that line is untested, by lbproof and so by its verdicts.
+no claim survives: that line is untested, so verdicts say nothing about it.
 
-The original is run first; whatever it refutes counts for no mutation. Mutations that affect different promises
+The original is run first; claims that it refutes do not count for mutations. Mutations that affect different promises
 share a run. Takes minutes to hours and prints an estimate first. Progress is stored in mutations.json in the
 folder of --out; rerun to resume. The exit code is 1 if a mutation survives.`,
 		Example: `  lbproof mutate nginx.conf

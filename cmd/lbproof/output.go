@@ -28,7 +28,7 @@ func outputFlags(cmd *cobra.Command, o *output) {
 	cmd.MarkFlagsMutuallyExclusive("verbose", "quiet", "json")
 	cmd.Flags().BoolVar(&o.strict, "strict", false,
 		"let promises that only defaults imply affect the exit code")
-	failOnFlag(cmd, o, problemEffects())
+	failOnFlag(cmd, o, "problems that make the exit code 1, or none (with a scenario: none)", problemEffects())
 }
 
 func verboseFlag(cmd *cobra.Command, o *output) {
@@ -37,9 +37,8 @@ func verboseFlag(cmd *cobra.Command, o *output) {
 }
 
 // failOnFlag is the flag of verbs that report parts of a configuration that cannot work.
-func failOnFlag(cmd *cobra.Command, o *output, effects []string) {
-	cmd.Flags().StringSliceVar(&o.failOn, "fail-on", effects,
-		"what makes the exit code 1, beside refuted promises; none: nothing else (default for scenarios)")
+func failOnFlag(cmd *cobra.Command, o *output, use string, effects []string) {
+	cmd.Flags().StringSliceVar(&o.failOn, "fail-on", effects, use)
 	offer(cmd, "fail-on", append(slices.Clone(effects), failOnNothing))
 }
 

@@ -38,7 +38,7 @@ any Parquet tool.`,
 	offer(cmd, "format", names)
 	verboseFlag(cmd, &o)
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "count promises that only defaults imply")
-	failOnFlag(cmd, &o, problemEffects())
+	failOnFlag(cmd, &o, "problems that count as failures, or none (with a scenario: none)", problemEffects())
 	return cmd
 }
 
