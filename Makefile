@@ -69,7 +69,7 @@ bench-peers: ## compare lbproof's load engines with other load generators, which
 	bin/peers/peers -tools bin/peers
 
 .PHONY: calibrate
-calibrate: ## simulate error rates, power and sample sizes, and update docs/calibration.md (15 minutes)
+calibrate: ## print simulated error rates, power and sample sizes, as in docs/calibration.md (15 minutes)
 	$(GO) run ./tools/calibrate
 
 .PHONY: mutants

@@ -202,24 +202,28 @@ func (d *damages) table() string {
 
 const damageDoc = `# Damaged run folders
 
-lbproof either reads a run folder exactly as recorded, or refuses it. The tables show what it does with random damage to each file of recorded
-runs of simulated balancers: %s.
+lbproof either reads a run folder exactly as recorded, or refuses it. The tables show what it does with random damage to
+each file of recorded runs of simulated balancers:
+%s.
 ` + "`make damage`" + ` repeats the test and writes this page.
 
 ## Files changed after the run
 
-` + "`lbproof judge`" + ` compares every file with ` + "`manifest.json`" + ` before it reads any. "Refused" means exit code 4 and a one-line error that names the file.
+` + "`lbproof judge`" + ` compares every file with ` + "`manifest.json`" + ` before it reads any. "Refused" means exit code 4 and a one-line
+error that names the file.
 
 %s
 ## Tables with a rewritten manifest
 
-Here the manifest was rewritten with the damaged file's size and digest. Only the table itself can reveal the damage: its columns, the number and
-range of its rows, and page checksums. Parquet has no checksum for headers, so some damage changes rows; the manifest is what detects it.
+Here the manifest was rewritten with the damaged file's size and digest. Only the table itself can reveal the damage:
+its columns, the number and range of its rows, and page checksums. Parquet has no checksum for headers, so some damage
+changes rows; only the manifest detects that.
 
 %s
 ## JSON with a rewritten manifest
 
-Of the run *%s*. JSON has no checksum: a changed digit is a valid, different file. No damage crashes or hangs lbproof.
+For the run *%s*. JSON has no checksum: a changed digit is a valid, different file. No damage crashes or
+hangs lbproof.
 
 %s`
 
