@@ -161,7 +161,7 @@ func amount(name plan.Param, value plan.Amount) string {
 	case plan.UnitCode:
 		text = fmt.Sprint(value.Int())
 	}
-	if !value.IsLimited() {
+	if !value.IsLimited() || name == plan.ParamTimeout && value == 0 {
 		text = "unlimited"
 	}
 	return fmt.Sprintf("%s = %s", label, text)

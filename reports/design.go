@@ -11,8 +11,8 @@ import (
 	"github.com/lbproof/lbproof/internal/units"
 )
 
-// WriteDesign writes the phases of a plan that lbproof designed: what each costs, and what it detects. It writes nothing
-// for the plan of a scenario. Unless verbose, phases are named in one line each.
+// WriteDesign writes the phases of a plan, and what each costs; verbose adds what they detect. Unless verbose it writes
+// nothing for the plan of a scenario, whose author knows it.
 func WriteDesign(out io.Writer, p plan.Plan, verbose bool) error {
 	designed, requests, took := false, 0, time.Duration(0)
 	w := &strings.Builder{}
@@ -30,16 +30,16 @@ func WriteDesign(out io.Writer, p plan.Plan, verbose bool) error {
 			units.Number(len(phase.Detects)),
 		})
 	}
-	if !designed {
+	if !designed && !verbose {
 		return nil
 	}
-	if err := table(w, []string{"experiment", "requests", "duration", "detects"}, rows, 1, 2, 3); err != nil {
+	if err := table(w, []string{"phase", "requests", "duration", "detects"}, rows, 1, 2, 3); err != nil {
 		return err
 	}
 	if verbose {
 		writeDetects(w, plain.Value(p.Phases))
 	}
-	fmt.Fprintf(w, "%s requests at most, about %s beside start and stop\n\n", units.Number(requests), took.Round(time.Second))
+	fmt.Fprintf(w, "%s requests at most, about %s plus start and stop\n\n", units.Number(requests), took.Round(time.Second))
 	return trimmed(out, w.String())
 }
 

@@ -99,7 +99,7 @@ func junitVerdict(r report.Report, v report.Verdict) junitCase {
 	}
 	switch {
 	case v.NotEvaluated:
-		problem.Message = fmt.Sprintf("%s: not evaluated: %s", v.Claim.Pos, v.Reason)
+		problem.Message = fmt.Sprintf("%s: %s", v.Claim.Pos, v.Reason)
 		c.Skipped = problem
 	case v.Outcome == report.Upheld:
 		c.Output = text

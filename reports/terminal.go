@@ -209,12 +209,16 @@ func writeOutside(w io.Writer, r report.Report, verbose bool) {
 	if len(outside) == 0 {
 		return
 	}
+	lead := "Not evaluated by scenario " + r.Name
+	if r.Designed {
+		lead = "Not evaluated (excluded by --checks)"
+	}
 	fmt.Fprintln(w)
 	if !verbose {
-		writeList(w, fmt.Sprintf("Not evaluated by %s: ", r.Name), perCheck(outside))
+		writeList(w, lead+": ", perCheck(outside))
 		return
 	}
-	fmt.Fprintf(w, "Not evaluated by %s:\n", r.Name)
+	fmt.Fprintf(w, "%s:\n", lead)
 	for _, v := range outside {
 		writeHanging(w, "  "+v.Claim.Pos.String()+"  ", v.Claim.ID)
 	}

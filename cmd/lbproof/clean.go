@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -107,6 +108,9 @@ func cleanFolders(cmd *cobra.Command, out string, older time.Duration, yes bool)
 		return nil
 	}
 	entries, err := os.ReadDir(out)
+	if errors.Is(err, fs.ErrNotExist) && !cmd.Flags().Changed("out") {
+		return nil // no run was made here
+	}
 	if err != nil {
 		return fmt.Errorf("list run folders: %w; set --out to their directory", err)
 	}

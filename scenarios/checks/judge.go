@@ -37,7 +37,7 @@ func Judge(h history.History) (report.Report, error) {
 		Beta:     h.Plan.Beta,
 		Env:      h.Env,
 		Verdicts: Decide(h.Plan.Claims, findings, h.Plan.Alpha),
-		Designed: slices.ContainsFunc(h.Plan.Phases, func(p plan.Phase) bool { return p.Kind != "" }),
+		Designed: isDesigned(h.Plan),
 		Problems: problems(h.Plan.Config),
 		Phases:   phases,
 		Delivery: delivery,
@@ -72,6 +72,11 @@ func findAll(h, withSubrequests history.History) ([]check.Finding, error) {
 	return findings, nil
 }
 
+// isDesigned reports whether lbproof designed the phases of a plan; a scenario's have no kind.
+func isDesigned(p plan.Plan) bool {
+	return slices.ContainsFunc(p.Phases, func(p plan.Phase) bool { return p.Kind != "" })
+}
+
 // problems are the parts of a configuration that cannot work as written. The balancer started, so it rejected none.
 func problems(cfg model.Config) []model.Problem {
 	isRejected := func(p model.Problem) bool { return p.Effect == model.Rejected }
@@ -95,6 +100,9 @@ func whyNotEvaluated(claim plan.Claim, p plan.Plan) check.Finding {
 	}
 	if c, err := Find(claim.Check); err == nil && !c.CanJudge() {
 		return check.Finding{Inconclusive: check.NoExperiment}
+	}
+	if isDesigned(p) {
+		return check.Finding{Inconclusive: "excluded by --checks"}
 	}
 	return check.Finding{Inconclusive: "not evaluated by scenario " + p.Name}
 }
