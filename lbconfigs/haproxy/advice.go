@@ -27,7 +27,7 @@ var advice = slices.Concat([]model.Advice{
 	},
 	{
 		Check: string(plan.CheckBackup),
-		Why: "A backup takes over only after health checks have marked every other server down, and only the first " +
+		Why: "A backup gets requests only after health checks have marked every other server down, and only the first " +
 			"backup does without option allbackups.",
 		Instead: "`server NAME ADDRESS check backup` with `check` on all other servers, and `option allbackups` if all " +
 			"backups share the load.",
@@ -45,7 +45,7 @@ var advice = slices.Concat([]model.Advice{
 	},
 	{
 		Check: string(plan.CheckSplit),
-		Why: "HAProxy has no split of its own: shares come from server weights or from rules, and change when servers " +
+		Why: "HAProxy has no traffic split: shares come from server weights or from rules, and change when servers " +
 			"go down.",
 		Instead: "`use_backend canary if { rand(100) lt 10 }` before `default_backend main`.",
 	},
@@ -135,7 +135,7 @@ var advice = slices.Concat([]model.Advice{
 		Why: "No server could answer: HAProxy sends 503 if all servers are down, the queue timed out or connections " +
 			"failed, 502 for an invalid response and 504 after timeout server.",
 		Instead: "`server NAME ADDRESS:PORT check` with the port the backend listens on; the log's termination state (SC, " +
-			"sH, <NOSRV>) has the cause of each failure.",
+			"sH, <NOSRV>) shows the cause of each failure.",
 	},
 	{
 		Check: string(plan.CheckOnce),
@@ -166,7 +166,7 @@ var advice = slices.Concat([]model.Advice{
 		Check: string(plan.CheckAdmin),
 		Why: "An http-request rule of the same section refuses the request first, or another section listens on that " +
 			"port.",
-		Instead: "A section of its own: `frontend stats`, `mode http`, `bind :8404`, `stats enable`, `stats uri /stats`, " +
+		Instead: "A separate section: `frontend stats`, `mode http`, `bind :8404`, `stats enable`, `stats uri /stats`, " +
 			"`stats auth USER:PASSWORD`.",
 	},
 	{
@@ -277,7 +277,7 @@ var advice = slices.Concat([]model.Advice{
 	},
 	{
 		Check:   string(plan.CheckBody),
-		Why:     "HAProxy has no limit of its own for bodies, and a chunked body has no Content-Length to compare.",
+		Why:     "HAProxy does not limit bodies, and a chunked body has no Content-Length to compare.",
 		Instead: "`http-request deny deny_status 413 if { hdr_val(content-length) gt 1048576 }` for bodies with a length.",
 	},
 	{

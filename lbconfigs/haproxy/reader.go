@@ -203,7 +203,7 @@ func (r *reader) checkDescriptors() {
 	}
 	r.problem(model.Problem{
 		Pos: l.pos, Effect: model.Misleading,
-		Text: fmt.Sprintf("this needs more than %s file descriptors: "+
+		Text: fmt.Sprintf("maxconn needs more than %s file descriptors: "+
 			"if the hard limit is lower, HAProxy does not start, although its -c accepts the file", units.Number(2*n)),
 		Instead: "remove it, so that HAProxy uses what the limit allows; or raise the limit (LimitNOFILE=)",
 	})

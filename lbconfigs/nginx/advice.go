@@ -141,7 +141,7 @@ var advice = slices.Concat([]model.Advice{
 		Check: string(plan.CheckAnswered),
 		Why: "No server could answer: with every server down or ejected nginx answers 502, and 504 after a timeout. " +
 			"With `down` on all servers every request gets 502 until one is enabled.",
-		Instead: "At least one `server HOST:PORT;` without `down` on the port the backend listens on; the error log has " +
+		Instead: "At least one `server HOST:PORT;` without `down` on the port the backend listens on; the error log shows " +
 			"the cause of each 502 (connect() failed, no live upstreams).",
 	},
 	{

@@ -9,23 +9,22 @@ import (
 var Advice = []model.Advice{
 	{
 		Check: string(plan.CheckRestarts),
-		Why: "A container ran out of memory or exited: the reason names it, and its log in the run folder has its " +
-			"last lines.",
+		Why:   "A container ran out of memory or exited: the reason names it, and the run folder has its log.",
 		Instead: "Raise the memory limit of that container in the scenario, or fix what the log names; a balancer with " +
 			"too many connections needs fewer of them or more memory.",
 	},
 	{
 		Check: string(plan.CheckQueries),
-		Why: "A rule asks for a series that no exporter of this run provides: usually a metric that was renamed, a " +
+		Why: "A rule references a series that no exporter of this run provides: usually a metric that was renamed, a " +
 			"label that does not exist, or an exporter that is not running.",
-		Instead: "Write the metric and labels as the exporter names them (`curl EXPORTER/metrics`), or start the exporter " +
-			"that has them.",
+		Instead: "Use the metric and labels of the exporter (`curl EXPORTER/metrics`), or start the exporter that " +
+			"provides them.",
 	},
 	{
 		Check: string(plan.CheckExpect),
-		Why: "What the scenario expects was not met in the phase that the reason names; the claims refuted beside it " +
-			"usually explain why.",
-		Instead: "Fix those claims first; if the configuration is right as it is, correct the number under `expect` in " +
-			"the scenario.",
+		Why: "The phase in the reason did not meet the scenario's expectation; other refuted claims usually explain " +
+			"why.",
+		Instead: "Fix those claims first; if the configuration is correct, change the number under `expect` in the " +
+			"scenario.",
 	},
 }

@@ -136,7 +136,7 @@ var advice = slices.Concat([]model.Advice{
 		Why: "No server could answer: Traefik sends 503 if no server is healthy, 502 if the connection fails, 504 " +
 			"after a timeout, and 404 if no router matches.",
 		Instead: "`servers: [{url: \"http://HOST:PORT\"}]` with the port the backend listens on; `log: {level: DEBUG}` " +
-			"has the cause of each failure.",
+			"shows the cause of each failure.",
 	},
 	{
 		Check: string(plan.CheckOnce),
