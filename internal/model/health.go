@@ -48,7 +48,7 @@ func (r HealthRequest) String() string {
 
 // HealthExpectation is the response that a health check accepts.
 type HealthExpectation struct {
-	Statuses StatusRange `json:"statuses,omitzero"` // zero: what Source says, unread
+	Statuses StatusRange `json:"statuses,omitzero"` // zero: only Source describes it
 	Source   string      `json:"source,omitempty"`
 }
 

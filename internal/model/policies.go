@@ -57,7 +57,7 @@ type Log struct {
 	Format Template `json:"format,omitzero"` // of a line
 }
 
-// Sticky keeps a client on its server: by the cookie of that name or of a generated one, or by what Source says.
+// Sticky keeps a client on its server: by a cookie with a configured or generated name, or as Source describes.
 type Sticky struct {
 	Pos           Pos    `json:"pos"`
 	Cookie        string `json:"cookie,omitempty"`
@@ -200,7 +200,7 @@ type Timeout struct {
 	HeaderOnly bool `json:"header_only,omitempty"`
 }
 
-// The kinds of timeouts, as they stand after "the balancer waits at most 5 s to".
+// The kinds of timeouts: what the balancer waits for. They are part of the ids of claims.
 const (
 	ConnectTimeout = "connect to a server"
 	SendTimeout    = "send to a server"
