@@ -20,9 +20,9 @@ type Check struct {
 	// Requirements lists the traffic and outages that decide the claim when lbproof designs the phases; nil:
 	// ExtraRequests or Probes will do.
 	Requirements func(model.Config, plan.Claim, DesignParams) []Requirement
-	// Probes lists single requests with their expected responses, for claims that need no other evidence; cannot is
-	// the reason why no run can send them. A check with Probes needs neither Requirements nor Judge.
-	Probes func(model.Config, plan.Claim) (probes []Probe, cannot string)
+	// Probes lists single requests with their expected responses, for claims that need no other evidence; untestable
+	// is the reason why no run can send them. A check with Probes needs neither Requirements nor Judge.
+	Probes func(model.Config, plan.Claim) (probes []Probe, untestable string)
 	// SharedKind is a kind of probes too slow to be sent for this check alone: they are sent only in phases that another
 	// check needs.
 	SharedKind plan.PhaseKind
@@ -46,9 +46,9 @@ func (c Check) ProbesIn(p plan.Plan) probeFunc {
 			return l.Engine == plan.Prober && slices.ContainsFunc(l.Requests, same)
 		})
 	}
-	return func(cfg model.Config, claim plan.Claim) (probes []Probe, cannot string) {
-		probes, cannot = c.Probes(cfg, claim)
-		return slices.DeleteFunc(probes, func(q Probe) bool { return q.Kind == c.SharedKind && !sent(q) }), cannot
+	return func(cfg model.Config, claim plan.Claim) (probes []Probe, untestable string) {
+		probes, untestable = c.Probes(cfg, claim)
+		return slices.DeleteFunc(probes, func(q Probe) bool { return q.Kind == c.SharedKind && !sent(q) }), untestable
 	}
 }
 

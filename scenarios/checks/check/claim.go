@@ -69,7 +69,8 @@ func ClaimID(kind plan.Check, subject, detail string) string {
 
 // NewClaim returns a claim about a subject; detail distinguishes it from other claims about the same subject.
 func NewClaim(kind plan.Check, subject, detail string, pos model.Pos, text string) plan.Claim {
-	return plan.Claim{ID: ClaimID(kind, subject, detail), Check: kind, Subject: subject, Detail: detail, Pos: pos, Text: text}
+	id := ClaimID(kind, subject, detail)
+	return plan.Claim{ID: id, Check: kind, Subject: subject, Detail: detail, Pos: pos, Text: text}
 }
 
 // EachRoute collects the claims that f returns for each route.

@@ -13,12 +13,12 @@ import (
 
 // JudgeProbes compares every response with the expected response of its probe.
 func JudgeProbes(probesOf probeFunc, claim plan.Claim, h history.History) Finding {
-	probes, cannot := probesOf(h.Plan.Config, claim)
+	probes, untestable := probesOf(h.Plan.Config, claim)
 	f := Finding{
-		Untestable: cannot,
+		Untestable: untestable,
 		Test:       fmt.Sprintf("each probe sent %d times, responses compared with the configuration", Repetitions),
 	}
-	if cannot != "" {
+	if untestable != "" {
 		return f
 	}
 	if len(probes) == 0 {

@@ -28,7 +28,7 @@ func LocalRequirements(cfg model.Config, claim plan.Claim, _ DesignParams) []Req
 }
 
 // AdminPageProbes requests an administrative page of the balancer as an ordinary client.
-func AdminPageProbes(cfg model.Config, claim plan.Claim) (probes []Probe, cannot string) {
+func AdminPageProbes(cfg model.Config, claim plan.Claim) (probes []Probe, untestable string) {
 	r, ok := RouteOf(cfg, claim)
 	if host, found := r.ProbeHost(); ok && found {
 		request := plan.Request{Method: "GET", Port: r.Port, TLS: r.TLS, Path: r.Path, Header: RespondWith("")}
@@ -56,8 +56,8 @@ type Probe struct {
 	Want    Want
 }
 
-// probeFunc returns the probes of a claim; cannot is the reason why no run can send them.
-type probeFunc func(model.Config, plan.Claim) (probes []Probe, cannot string)
+// probeFunc returns the probes of a claim; untestable is the reason why no run can send them.
+type probeFunc func(model.Config, plan.Claim) (probes []Probe, untestable string)
 
 // Repetitions is how often each probe is sent: workers and connections may behave differently.
 const Repetitions = 3
