@@ -1,5 +1,5 @@
-// Package checks decides claims. Each check lists the claims it makes of a configuration, the traffic that they need
-// and how to judge a claim from a history. Everything here is a pure function of its arguments.
+// Package checks decides claims. Each check lists the claims of a configuration and the traffic that they need, and
+// judges a claim from a history. Everything here is a pure function of its arguments.
 //
 // To add a check: its name in internal/plan/check.go, one file in a family, one line in All, and in fixtures either the
 // answers of an honest balancer or two mutants.

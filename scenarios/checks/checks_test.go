@@ -25,25 +25,25 @@ func TestEveryCheckIsDocumented(t *testing.T) {
 }
 
 func TestEveryCheckHasMutants(t *testing.T) {
-	killed := map[plan.Check]int{}
+	refuted := map[plan.Check]int{}
 	for _, m := range fixtures.Mutants {
-		killed[m.Refutes]++
+		refuted[m.Refutes]++
 	}
 	for _, m := range fixtures.FailoverMutants {
-		killed[m.Refutes]++
+		refuted[m.Refutes]++
 	}
 	for _, e := range fixtures.ScenarioBalancers {
-		killed[e.Refutes]++
+		refuted[e.Refutes]++
 	}
 	for _, b := range fixtures.Balancers {
-		killed[b.Refutes]++
+		refuted[b.Refutes]++
 	}
 	for _, r := range fixtures.ProbeBalancers() {
-		killed[r.Refutes]++
+		refuted[r.Refutes]++
 	}
 	for _, c := range checks.All {
 		if c.CanJudge() {
-			assert.GreaterOrEqual(t, killed[c.Name], 2,
+			assert.GreaterOrEqual(t, refuted[c.Name], 2,
 				"check %s refutes fewer than two mutants; add one to fixtures", c.Name)
 		}
 	}

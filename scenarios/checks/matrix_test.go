@@ -213,7 +213,7 @@ func TestExperiments(t *testing.T) {
 }
 
 // Every check with probes refutes balancers that answer them incorrectly and upholds an honest one.
-func TestReplies(t *testing.T) {
+func TestProbeBalancers(t *testing.T) {
 	var m matrix
 	for _, of := range fixtures.ProbeBalancers() {
 		m.add(t, row{

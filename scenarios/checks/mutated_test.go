@@ -79,8 +79,8 @@ func double(i *check.Interval) bool {
 	return had
 }
 
-// The honest balancers of TestReplies answer from written data, not from the checks' expectations: a check with a
-// single wrong expectation refutes them.
+// The honest balancers of TestProbeBalancers answer from written data, not from the checks' expectations: a check with
+// a single wrong expectation refutes them.
 func TestFalsifiedWantsRefuteTheHonest(t *testing.T) {
 	seen := map[string]int{}
 	for _, r := range fixtures.ProbeBalancers() {
@@ -133,11 +133,11 @@ func falsified(right check.Check, about plan.Claim, n int, spoil func(model.Conf
 	wrong := right
 	wrong.Judge = nil // it uses the right probes
 	wrong.Probes = func(cfg model.Config, claim plan.Claim) ([]check.Probe, string) {
-		probes, cannot := right.Probes(cfg, claim)
+		probes, untestable := right.Probes(cfg, claim)
 		if claim.ID == about.ID {
 			spoil(cfg, &probes[n].Want)
 		}
-		return probes, cannot
+		return probes, untestable
 	}
 	return wrong
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/check"
 )
 
-// allowedMissed is the number of attempts that may have failed without a trace after taking a turn: on an overloaded
-// machine one in 100,000 connections to a backend is reset.
+// allowedMissed is the number of attempts that may have taken a position in the rotation and failed without a trace: on
+// an overloaded machine one in 100,000 connections to a backend is reset.
 const allowedMissed = 2
 
 // rotationEnvelope returns the shares of weighted round robin and the bounds on counts while the same servers are in

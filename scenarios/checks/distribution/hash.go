@@ -115,20 +115,20 @@ func (k *keyTracker) add(hit history.Hit) {
 		k.unknownKey = fmt.Sprintf("cannot determine the key %s of a request", k.pool.Balance.Key())
 		return
 	}
-	dead, known := k.serverDown(hit)
+	down, known := k.serverDown(hit)
 	if !known || len(key) == 0 { // requests without a key use round robin
 		return
 	}
-	if dead != "" {
+	if down != "" {
 		k.duringOutage++
 	}
-	if m := k.mapWithout(dead); m != nil {
+	if m := k.mapWithout(down); m != nil {
 		if i := m(key); i >= 0 && k.servers[i].Host != hit.Server {
 			k.wrong.Add("request %d with key %s was answered by %s; the map says %s",
 				hit.Seq, check.FormatKey(k.pool.Balance.Key(), key), hit.Server, k.servers[i].Host)
 		}
 	}
-	place := dead + "|" + string(key)
+	place := down + "|" + string(key)
 	was, seen := k.firstServer[place]
 	switch {
 	case !seen:
@@ -157,14 +157,14 @@ func (k *keyTracker) serverDown(hit history.Hit) (name string, known bool) {
 	return "", false
 }
 
-func (k *keyTracker) mapWithout(dead string) stats.Map {
-	if m, made := k.maps[dead]; made {
+func (k *keyTracker) mapWithout(down string) stats.Map {
+	if m, made := k.maps[down]; made {
 		return m
 	}
 	up := slices.Clone(k.up)
 	for i, s := range k.servers {
-		up[i] = up[i] && s.Host != dead
+		up[i] = up[i] && s.Host != down
 	}
-	k.maps[dead] = check.NewHashMap(k.pool, k.servers, up)
-	return k.maps[dead]
+	k.maps[down] = check.NewHashMap(k.pool, k.servers, up)
+	return k.maps[down]
 }

@@ -112,7 +112,7 @@ func sequentialFinding(
 	}
 	if f.N == 0 && busy > 0 {
 		f.Inconclusive = fmt.Sprintf("%s overlapped others, and the shares are only known at idle; "+
-			"lbproof test CONFIG sends one at a time", units.Plural(busy, "request"))
+			"lbproof test CONFIG sends them sequentially", units.Plural(busy, "request"))
 	}
 	return f
 }

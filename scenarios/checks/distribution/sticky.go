@@ -75,7 +75,7 @@ func stickyRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams
 }
 
 // stickyProbes are sent without the cookie, so that the balancer sets it.
-func stickyProbes(cfg model.Config, claim plan.Claim) (asked []check.Probe, cannot string) {
+func stickyProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
 	pool, ok := cfg.Pool(claim.Subject)
 	r, reached := check.RequestToPool(cfg, claim.Subject)
 	sets := ok && pool.Sticky != nil && pool.Sticky.SetsCookie

@@ -65,7 +65,7 @@ func activeClaim(p model.Pool, s model.Server) plan.Claim {
 		},
 	}
 	if len(s.HealthCheck.Implicit) > 0 {
-		c.Assumptions = []string{fmt.Sprintf("defaults of %s: a check every %s, down after %s, up after %s",
+		c.Assumptions = []string{fmt.Sprintf("the defaults of %s apply: a check every %s, down after %s, up after %s",
 			units.Join(s.HealthCheck.Implicit), units.Duration(s.HealthCheck.Interval),
 			units.Plural(s.HealthCheck.Fall, "failed check"), units.Plural(s.HealthCheck.Rise, "passed check"))}
 	}

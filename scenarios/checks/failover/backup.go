@@ -26,7 +26,8 @@ var Backup = check.Check{
 				}
 				claims = append(claims, plan.Claim{
 					ID:    check.ClaimID(plan.CheckBackup, p.Name, check.ServerName(s)),
-					Check: plan.CheckBackup, Subject: p.Name, Detail: check.ServerName(s), Pos: s.Pos, Params: plan.Params{plan.ParamShare: 0},
+					Check: plan.CheckBackup, Subject: p.Name, Detail: check.ServerName(s), Pos: s.Pos,
+					Params: plan.Params{plan.ParamShare: 0},
 					Text: fmt.Sprintf("%s gets all requests to %s while every primary server (%s) is down, and "+
 						"none otherwise.",
 						check.ServerName(s), p.Name, units.Join(check.ServerNames(check.Rotation(p)))),

@@ -42,8 +42,7 @@ var Breaker = check.Check{
 					"%s), then gradually admitted over %s.",
 					g.Paths(), b.Code, units.Duration(b.OpenDuration), b.Trip, units.Duration(b.CheckPeriod),
 					units.Duration(b.RecoveryDuration)),
-				Assumptions: []string{"no minimum number of requests: on a quiet route, the first failure may trip " +
-					"the breaker"},
+				Assumptions: []string{"any number of requests can trip the breaker: on a quiet route, one failure is enough"},
 			})
 		}
 		return claims
@@ -63,7 +62,7 @@ func breakerOf(cfg model.Config, claim plan.Claim) (b model.Breaker, r model.Rou
 	return *routes[0].Breaker, routes[0], true
 }
 
-// breakerRequirements lets backends fail until the breaker must have tripped, then respond normally until it has
+// breakerRequirements requests failures until the breaker must have tripped, then normal responses until it has
 // recovered, even if it has tripped twice.
 func breakerRequirements(cfg model.Config, claim plan.Claim, _ check.DesignParams) []check.Requirement {
 	b, r, ok := breakerOf(cfg, claim)

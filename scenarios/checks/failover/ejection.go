@@ -55,12 +55,12 @@ func (a *ejections) addErrors(e *outage.Outage, h history.History, counted bool)
 func (a *ejections) formatFailures(n int) string { return units.Plural(n, "failed attempt") }
 
 // addConsecutive judges a server that is ejected after failures in a row, and comes back after a fixed time or by its
-// health checks. A passed health check ends the row as well, so that a row with a possible check in it is inconclusive.
+// health checks. A passed health check ends the streak as well: a streak that may contain one is inconclusive.
 func (a *ejections) addConsecutive(e *outage.Outage, h history.History, soonest, latest time.Duration) {
-	row, first, failed, before := 0, time.Duration(0), time.Duration(0), time.Duration(0)
+	streak, first, failed, before := 0, time.Duration(0), time.Duration(0), time.Duration(0)
 	for _, c := range e.Responses(h, true) {
 		gap := c.At - failed
-		ejected := row >= a.fails
+		ejected := streak >= a.fails
 		if ejected && e.Server.HealthCheck != nil && e.HasAttempt(first-outage.Tolerance, failed+outage.Tolerance) {
 			ejected, before = false, 0
 		}
@@ -76,22 +76,22 @@ func (a *ejections) addConsecutive(e *outage.Outage, h history.History, soonest,
 				e.Server.Host, gap.Seconds(), units.Plural(a.fails, "failure"), latest.Seconds())
 		case !ejected && e.RoundRobin && late:
 			a.wrong.Add("%s got no requests for %.2f s from %.2f s on, after only %s in a row",
-				e.Server.Host, (c.At - before).Seconds(), before.Seconds(), units.Plural(row, "failure"))
+				e.Server.Host, (c.At - before).Seconds(), before.Seconds(), units.Plural(streak, "failure"))
 		}
 		if ejected {
-			a.outages, a.returnTimes, row = a.outages+1, append(a.returnTimes, gap), 0
+			a.outages, a.returnTimes, streak = a.outages+1, append(a.returnTimes, gap), 0
 		}
-		if row >= a.fails { // a health check may have ended it
-			row = 0
+		if streak >= a.fails { // a health check may have ended it
+			streak = 0
 		}
 		if before = c.At; !c.Failed {
-			row = 0
+			streak = 0
 			continue
 		}
-		if row == 0 {
+		if streak == 0 {
 			first = c.At
 		}
-		row, failed = row+1, c.At
+		streak, failed = streak+1, c.At
 	}
 }
 

@@ -39,7 +39,7 @@ func hashing(key model.Key) model.Balance {
 
 // With max_fails=1 each attempt reaches the count, even if any of several requests in flight may have caused it.
 func TestOneFailureIsEnough(t *testing.T) {
-	f := func(fails, told int, attempts ...time.Duration) {
+	f := func(fails, conclusive int, attempts ...time.Duration) {
 		t.Helper()
 		pool := model.Pool{Name: "p", Balance: hashing(network), Servers: []model.Server{{Host: "a"}, {Host: "b"}}}
 		p := plan.Plan{Phases: []plan.Phase{{Count: 9, Requests: []plan.Request{{Path: "/", Port: 80}}}}, Config: model.Config{
@@ -58,7 +58,7 @@ func TestOneFailureIsEnough(t *testing.T) {
 		e := &outage.Outage{Server: pool.Servers[0], Fault: mark, LastAlive: time.Second, End: 20 * time.Second, Share: 0.5, Rate: 3, Attempts: attempts}
 		a := ejections{fails: fails, instances: 2, ejectedFor: 10 * time.Second}
 		a.addOutage(e, h, "p")
-		assert.Equal(t, told, a.conclusive)
+		assert.Equal(t, conclusive, a.conclusive)
 	}
 	at := 3500 * time.Millisecond
 	f(1, 1, at)
@@ -83,14 +83,14 @@ func TestEjectedByAllWorkers(t *testing.T) {
 			Server: model.Server{Host: "a"}, Fault: history.FaultWindow{RequestedAt: second(1), StartsBy: second(1), EndsAfter: second(10), EndsBy: second(10)}, LastAlive: second(1), End: second(60), Rate: 3, Share: 0.5,
 		}
 		var hits []history.Hit
-		ask := func(at float64, server string) {
+		request := func(at float64, server string) {
 			hits = append(hits, history.Hit{Seq: p.FirstHit(0) + uint64(len(hits)), Index: len(hits), Conn: len(hits), Sent: second(at), Done: second(at + 0.01), Code: 200, Server: server})
 		}
 		for _, at := range attempts {
 			e.Attempts = append(e.Attempts, second(at))
-			ask(at, "b")
+			request(at, "b")
 		}
-		ask(back, "a")
+		request(back, "a")
 		for _, at := range reload {
 			h.Env.Faults = append(h.Env.Faults, history.FaultWindow{Event: plan.Event{Fault: plan.FaultReload}, RequestedAt: second(at)})
 		}
@@ -154,11 +154,11 @@ func TestReloadDuringOutage(t *testing.T) {
 		var hits []history.Hit
 		var arrivals []history.Arrival
 		var attempts []history.Attempt
-		dead := map[int]bool{}
+		down := map[int]bool{}
 		for _, at := range []float64{5, 25, 45} {
 			marks = append(marks, history.FaultWindow{Event: plan.Event{Fault: plan.FaultKill, Target: "a"}, RequestedAt: second(at), StartsAfter: second(at), StartsBy: second(at), EndsAfter: second(at + 9), EndsBy: second(at + 9)})
 			for i := range 90 {
-				dead[int(at*10)+i] = true
+				down[int(at*10)+i] = true
 			}
 			for i := range 4 {
 				attempts = append(attempts, history.Attempt{At: second(at + 0.101 + float64(i)/10), Node: "a", SourceAddr: "balancer", Port: 80})
@@ -169,7 +169,7 @@ func TestReloadDuringOutage(t *testing.T) {
 		}
 		for i := range 600 {
 			h := history.Hit{Seq: p.FirstHit(0) + uint64(i), Index: i, Conn: 1, Sent: second(float64(i) / 10), Code: 200, Server: []string{"a", "b"}[i%2]}
-			if dead[i] {
+			if down[i] {
 				h.Server = "b"
 			}
 			h.Done = h.Sent + second(0.01)

@@ -45,8 +45,8 @@ const (
 )
 
 // outageRequirements requests outages of matching servers, one after another: the last ones of the pool, and never all,
-// unless there is only one and requests wait for it. If an earlier pool shares servers, nobody could tell whose
-// attempts reach them, so that the pool gets a phase of its own unless bursts identify them.
+// unless there is only one and requests wait for it. If an earlier pool shares servers, attempts could not be
+// attributed to a pool: the requirement is then about this pool alone, unless bursts distinguish the attempts.
 func outageRequirements(cfg model.Config, name, detects string, matches func(model.Server) bool) []check.Requirement {
 	pool, ok := cfg.Pool(name)
 	request, found := check.RequestToPool(cfg, name)
@@ -71,14 +71,14 @@ func outageRequirements(cfg model.Config, name, detects string, matches func(mod
 	if check.IsOwnAuthService(cfg, name) {
 		t.Phase.Rate = isolatedRate
 	}
-	t.Outages = hostsToKill(up, candidates, retriesWait(cfg, name))
+	t.Outages = outageHosts(up, candidates, retriesWait(cfg, name))
 	t.Phase.Requests, t.Phase.Clients = requestsToServers(cfg, pool, request, t.Outages)
 	return []check.Requirement{t}
 }
 
-// hostsToKill selects the servers that go down among the candidates: one, or several if requests wait for a server that
-// is down. Each outage shows by itself then, while the other servers keep a balancer that ejects one under observation.
-func hostsToKill(up, candidates []model.Server, waits bool) (hosts []string) {
+// outageHosts selects the servers that go down among the candidates: one, or several if requests wait for a server that
+// is down. Each outage is then evidence of its own, even if the balancer keeps another server ejected.
+func outageHosts(up, candidates []model.Server, waits bool) (hosts []string) {
 	most := 1
 	byCount := candidates[0].Ejection != nil && candidates[0].Ejection.Rule == model.FailuresInWindow
 	switch {
@@ -103,8 +103,8 @@ func retriesWait(cfg model.Config, pool string) bool {
 	})
 }
 
-// maxSingleOutage is the longest outage and recovery of a server for which it alone goes down as often as needed. If
-// they take longer, another server goes down while health checks bring the first one back.
+// maxSingleOutage is the longest outage and recovery for which a single server goes down as often as needed. If they
+// take longer, another server goes down while health checks bring the first one back.
 const maxSingleOutage = 40 * time.Second
 
 // isSlowToDetect reports whether the health checks of a server take longer than maxSingleOutage.

@@ -100,8 +100,9 @@ func passiveClaims(cfg model.Config, p model.Pool) []plan.Claim {
 			at[text] = i
 			claims = append(claims, plan.Claim{
 				ID:    check.ClaimID(plan.CheckPassive, p.Name, check.ServerName(s)),
-				Check: plan.CheckPassive, Subject: p.Name, Detail: check.ServerName(s), Pos: s.Ejection.Pos, Implicit: s.Ejection.Implicit,
-				Params: passiveParams(s.Ejection), Assumptions: passiveAssumes(cfg, p),
+				Check: plan.CheckPassive, Subject: p.Name, Detail: check.ServerName(s),
+				Pos: s.Ejection.Pos, Implicit: s.Ejection.Implicit,
+				Params: passiveParams(s.Ejection), Assumptions: passiveAssumptions(cfg, p),
 			})
 			servers = append(servers, nil)
 		}
@@ -141,7 +142,7 @@ func passiveText(s model.Server) string {
 		units.Duration(out.Duration), units.Plural(out.MaxFails, "failure"), on)
 }
 
-func passiveAssumes(cfg model.Config, p model.Pool) []string {
+func passiveAssumptions(cfg model.Config, p model.Pool) []string {
 	var assumes []string
 	if cfg.Dialect.Instances == model.InstancePerWorker && !p.SharedState {
 		assumes = append(assumes, "each worker counts failures separately (no zone), so that clients may see them "+

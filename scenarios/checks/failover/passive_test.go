@@ -102,13 +102,13 @@ func TestBackupEjection(t *testing.T) {
 	pool.Servers[2].Ejection = ejects
 
 	// Each worker makes first attempts, and one more after each ejection of length out.
-	f := func(first int, out, dead time.Duration, outcome report.Outcome, reason string, stalls ...time.Duration) {
+	f := func(first int, out, down time.Duration, outcome report.Outcome, reason string, stalls ...time.Duration) {
 		t.Helper()
 		p := plan.Plan{Alpha: 1e-3, Beta: 1e-3, Config: cfg, Phases: []plan.Phase{{Kind: plan.KindAllDown, Count: 1000, Rate: 50, Requests: []plan.Request{{Path: "/", Port: 80}}}}}
 		var attempts []history.Attempt
 		for worker := range workers {
 			at, times := time.Second+time.Duration(worker)*100*time.Millisecond, first
-			for at < time.Second+dead {
+			for at < time.Second+down {
 				for range times {
 					attempts = append(attempts, history.Attempt{At: at, Node: "c", SourceAddr: "nginx", Port: 80})
 					at += 40 * time.Millisecond
@@ -133,7 +133,7 @@ func TestBackupEjection(t *testing.T) {
 		}
 		for _, host := range reqs[0].AllDown {
 			h.Env.Faults = append(h.Env.Faults, history.FaultWindow{
-				Event: plan.Event{Fault: plan.FaultKill, Target: host}, RequestedAt: time.Second, StartsAfter: time.Second - 1, StartsBy: time.Second, EndsAfter: time.Second + dead, EndsBy: time.Second + dead,
+				Event: plan.Event{Fault: plan.FaultKill, Target: host}, RequestedAt: time.Second, StartsAfter: time.Second - 1, StartsBy: time.Second, EndsAfter: time.Second + down, EndsBy: time.Second + down,
 			})
 		}
 		got, why := checkstest.Decide(failover.Passive.Judge(claim, h), p.Alpha)

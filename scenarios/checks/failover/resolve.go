@@ -18,8 +18,8 @@ var Resolve = check.Check{
 	Name: plan.CheckResolve,
 	Doc:  "Server names are resolved when the configuration says so.",
 	Law: "after a server has moved to another address: if its name is resolved once, one request that reaches the " +
-		"new address refutes; if it is resolved for every connection, none of as many requests as a probability of " +
-		"1 in 1,000 requires refutes",
+		"new address refutes; if it is resolved for every connection, no request at the new address refutes, once " +
+		"the probability of that is at most 1 in 1,000",
 	Claims: func(cfg model.Config) []plan.Claim {
 		return check.EachPool(cfg, func(p model.Pool) []plan.Claim {
 			if p.Resolve == nil || !check.HasNamedServer(p) {

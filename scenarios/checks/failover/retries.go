@@ -13,7 +13,7 @@ import (
 
 var Retries = check.Check{
 	Name: plan.CheckRetries,
-	Doc:  "A failed request is retried as often, on the servers and for the methods that are configured.",
+	Doc:  "Failed requests are retried as configured: how often, on which servers, for which methods.",
 	Law: "while a server refuses connections: if requests are retried elsewhere, one that fails refutes; if not, the " +
 		"server's share of the requests until its outage is detected fails, within the Poisson law at both ends of " +
 		"that interval; HAProxy: the time that requests wait, and the attempts while all servers are down, show the " +
@@ -201,8 +201,8 @@ func poolToExhaust(cfg model.Config, g check.Group[*model.Retry]) (name string, 
 	return name, name != ""
 }
 
-// retryProbes lets backends respond with errors, and counts the arrivals of each request.
-func retryProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, cannot string) {
+// retryProbes requests error responses from backends; the arrivals of each request show whether it was retried.
+func retryProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, untestable string) {
 	for _, r := range cfg.Routes {
 		if _, ok := check.RequestWithSpec(cfg, r, ""); r.Key() != claim.Subject || !ok || r.Retry == nil {
 			continue
@@ -217,7 +217,7 @@ func retryProbes(cfg model.Config, claim plan.Claim) (probes []check.Probe, cann
 	return nil, ""
 }
 
-// errorProbe lets a backend respond to a request with an error.
+// errorProbe requests an error response from a backend.
 func errorProbe(cfg model.Config, r model.Route, method string, code int) check.Probe {
 	pool, _ := cfg.Pool(r.Pool)
 	request, _ := check.RequestWithSpec(cfg, r, fmt.Sprintf("status=%d", code))

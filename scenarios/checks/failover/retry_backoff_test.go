@@ -17,7 +17,7 @@ import (
 
 // Requests with a failed attempt wait for a random time around the interval; a slow machine causes no refutation.
 func TestBackoff(t *testing.T) {
-	const rate, dead = 50, 10 * time.Second
+	const rate, down = 50, 10 * time.Second
 	servers := []model.Server{{Host: "a", Port: 80}, {Host: "b", Port: 80}, {Host: "c", Port: 80}}
 	pool := model.Pool{Name: "p", Servers: servers}
 	retry := &model.Retry{Attempts: 3, Backoff: model.ExponentialBackoff, Delay: 100 * time.Millisecond, Next: model.NextInRotation}
@@ -68,14 +68,14 @@ func TestBackoff(t *testing.T) {
 		first   = "(initial delay 50–150 ms"
 		half    = first + "; expected of half of those with one failed attempt)"
 	)
-	f(claimed, 0, dead, "", "")
-	f(claimed, 20*time.Millisecond, dead, "", "")
-	f(claimed, 30*time.Millisecond, dead, "", about+"requests without a retry take as long")
+	f(claimed, 0, down, "", "")
+	f(claimed, 20*time.Millisecond, down, "", "")
+	f(claimed, 30*time.Millisecond, down, "", about+"requests without a retry take as long")
 	f(claimed, 0, 2*time.Second, "", about+"only 7 requests waited (need 20)")
-	f(5*time.Second, 0, dead, "1 of 42 requests waited at most 100 ms for a retry "+half, "")
-	f(60*time.Millisecond, 0, dead, "24 of 142 requests waited less than 50 ms for a retry, the shortest wait was 32.8 ms "+first+")", "")
-	f(140*time.Millisecond, 0, dead, "15 of 142 requests waited at most 100 ms for a retry "+half, "")
-	f(0, 0, dead, "after 208 attempts on servers that were down, only 4 requests waited "+first+")", "")
+	f(5*time.Second, 0, down, "1 of 42 requests waited at most 100 ms for a retry "+half, "")
+	f(60*time.Millisecond, 0, down, "24 of 142 requests waited less than 50 ms for a retry, the shortest wait was 32.8 ms "+first+")", "")
+	f(140*time.Millisecond, 0, down, "15 of 142 requests waited at most 100 ms for a retry "+half, "")
+	f(0, 0, down, "after 208 attempts on servers that were down, only 4 requests waited "+first+")", "")
 }
 
 func TestNewBackoff(t *testing.T) {

@@ -31,7 +31,7 @@ func historyWithOutage(retry *model.Retry, active *model.HealthCheck, failed int
 	for i := range 12 * rate {
 		at := time.Duration(i) * time.Second / rate
 		hit := history.Hit{Seq: p.FirstHit(0) + uint64(i), Index: i, Sent: at, Done: at + time.Millisecond, Code: 200, Server: "b"}
-		if dead := at >= from && at <= ended; dead && failed > 0 {
+		if down := at >= from && at <= ended; down && failed > 0 {
 			hit.Code, hit.Server = 502, ""
 			failed--
 		}

@@ -13,9 +13,10 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks/outage"
 )
 
-// HAProxy retries a server that refused a connection after 1 s (or timeout connect), as often as retries says, the last
-// time elsewhere if allowed: the time that requests wait shows the number of attempts. With round robin it goes
-// elsewhere at once (back.c, back_handle_st_cer), and also if retry-on repeats requests that were sent.
+// If a server refuses a connection, HAProxy tries it again after 1 s (or timeout connect), up to `retries` times, and
+// another server at the last attempt if option redispatch allows it: the time that requests wait shows the number of
+// attempts. With round robin, or if retry-on repeats requests that were sent, it tries another server at once (back.c,
+// back_handle_st_cer).
 
 // fixedWaits counts how often requests waited for a server that was down.
 type fixedWaits struct {

@@ -53,9 +53,9 @@ func connsClaim(p model.Pool, s model.Server) plan.Claim {
 	return c
 }
 
-// connsRequirements send a slowed pool more concurrent requests than all its servers may be given. One requirement
+// connsRequirements send a slowed pool more concurrent requests than the limits of its servers allow. One requirement
 // serves all limits of the pool.
-func connsRequirements(cfg model.Config, claim plan.Claim, terms check.DesignParams) []check.Requirement {
+func connsRequirements(cfg model.Config, claim plan.Claim, params check.DesignParams) []check.Requirement {
 	pool, _ := cfg.Pool(claim.Subject)
 	r, ok := check.RequestToPool(cfg, pool.Name)
 	first := slices.IndexFunc(pool.Servers, hasLimit)
@@ -72,7 +72,7 @@ func connsRequirements(cfg model.Config, claim plan.Claim, terms check.DesignPar
 		if !hasLimit(s) || s.MaxConns.Value > maxTestedLimit {
 			return nil // it has no limit, or one too large to test
 		}
-		most += int(s.MaxConns.Value) * check.CountInstances(cfg, pool, terms.CPUs)
+		most += int(s.MaxConns.Value) * check.CountInstances(cfg, pool, params.CPUs)
 		t.SlowServers = append(t.SlowServers,
 			check.SlowServer{Host: s.Host, Delay: outage.ToleratedDelay(cfg, pool, serviceTime)})
 	}

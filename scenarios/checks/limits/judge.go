@@ -30,7 +30,7 @@ func hasKnownLaw(l model.Limit) bool {
 type limitedRequest struct {
 	stats.TimeBounds
 	hit      history.Hit
-	admitted bool // it was let through
+	admitted bool
 }
 
 func judgeLimits(claim plan.Claim, h history.History) check.Finding {

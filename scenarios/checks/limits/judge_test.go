@@ -175,9 +175,9 @@ func TestFindViolation(t *testing.T) {
 	f := func(says string, in ...bool) {
 		t.Helper()
 		var all []limitedRequest
-		for i, let := range in { // simultaneous, each decided within 1 ms
+		for i, admitted := range in { // simultaneous, each decided within 1 ms
 			sent := time.Second + time.Duration(i)*time.Millisecond
-			a := limitedRequest{hit: history.Hit{Seq: uint64(i + 1), Sent: sent, Done: sent + time.Millisecond}, admitted: let}
+			a := limitedRequest{hit: history.Hit{Seq: uint64(i + 1), Sent: sent, Done: sent + time.Millisecond}, admitted: admitted}
 			a.Earliest, a.Latest = sent, a.hit.Done
 			all = append(all, a)
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/lbproof/lbproof/internal/history"
 	"github.com/lbproof/lbproof/internal/model"
@@ -59,7 +60,7 @@ func limitClaims(cfg model.Config) []plan.Claim {
 		claims = append(claims, plan.Claim{
 			ID:    check.ClaimID(plan.CheckLimits, g.Subject(), limitName(l)),
 			Check: plan.CheckLimits, Subject: g.Subject(), Detail: limitName(l), Pos: l.Pos,
-			Params: limitParams(l), Text: limitText(g), Assumptions: limitAssumes(l),
+			Params: limitParams(l), Text: limitText(g), Assumptions: limitAssumptions(l),
 		})
 	}
 	return check.DistinctIDs(claims)
@@ -86,8 +87,12 @@ func limitParams(l model.Limit) plan.Params {
 	return p
 }
 
+// keyName returns the name of a key without an article, as in "per client address".
+func keyName(key model.Key) string { return strings.TrimPrefix(key.String(), "the ") }
+
 func limitText(g check.Group[model.Limit]) string {
 	l := g.What
+	key := keyName(l.Key)
 	status := fmt.Sprintf("refused with %d", l.Status)
 	if l.StatusImplicit {
 		status = fmt.Sprintf("refused with the default %d", l.Status)
@@ -98,14 +103,14 @@ func limitText(g check.Group[model.Limit]) string {
 	switch l.Algorithm {
 	case model.InFlight:
 		return fmt.Sprintf("Requests to %s are limited to %d in flight per %s; more are %s.", g.Paths(), l.MaxInFlight,
-			l.Key, status)
+			key, status)
 	case model.CountWindow:
 		return fmt.Sprintf("Requests to %s are limited to %d in %s per %s; more are %s and count too: "+
 			"a client that continues at %s or faster stays refused.",
-			g.Paths(), l.Burst, units.Duration(l.Window), l.Key, status, formatRate(l.Rate))
+			g.Paths(), l.Burst, units.Duration(l.Window), key, status, formatRate(l.Rate))
 	case model.TokenBucket:
 		return fmt.Sprintf("Requests to %s are limited to %d at once and then %s, per %s; more are %s.",
-			g.Paths(), l.Burst, formatRate(l.Rate), l.Key, status)
+			g.Paths(), l.Burst, formatRate(l.Rate), key, status)
 	}
 	if l.Rate == 0 {
 		return fmt.Sprintf("Requests to %s are limited by %s, whose rate is not declared.", g.Paths(), l.Name)
@@ -121,7 +126,7 @@ func limitText(g check.Group[model.Limit]) string {
 		wait = fmt.Sprintf("; requests beyond %d are delayed", l.Delay)
 	}
 	return fmt.Sprintf("Requests to %s are limited to %d at once and then %s, per %s%s; more are %s.",
-		g.Paths(), l.Burst+1, formatRate(l.Rate), l.Key, wait, status)
+		g.Paths(), l.Burst+1, formatRate(l.Rate), key, wait, status)
 }
 
 // formatRate formats a rate per second or per minute.
@@ -132,7 +137,7 @@ func formatRate(rate float64) string {
 	return fmt.Sprintf("%.4g per second", rate)
 }
 
-func limitAssumes(l model.Limit) []string {
+func limitAssumptions(l model.Limit) []string {
 	if !l.Exempt.IsSet() {
 		return nil
 	}

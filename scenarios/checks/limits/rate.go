@@ -33,12 +33,12 @@ func lawOf(l model.Limit, burst, rate float64) admitter {
 	switch l.Algorithm {
 	case model.CountWindow:
 		return stats.Window{Period: time.Duration(float64(l.Window) / rate), Limit: int(more(l.Burst))}
-	case model.TokenBucket: // admits requests that wait less than half a request's time (Traefik's rate_limiter.go)
-		r, patience := l.Rate*rate, 0.5
+	case model.TokenBucket: // delays requests by up to half an interval (Traefik's rate_limiter.go)
+		r, maxDelay := l.Rate*rate, 0.5 // in seconds
 		if r >= 1 {
-			patience = 0.5 / math.Floor(r)
+			maxDelay = 0.5 / math.Floor(r)
 		}
-		return stats.Bucket{Capacity: max(1, more(l.Burst)+r*patience), Rate: r}
+		return stats.Bucket{Capacity: max(1, more(l.Burst)+r*maxDelay), Rate: r}
 	}
 	return stats.Bucket{Capacity: 1 + more(l.Burst), Rate: l.Rate * rate}
 }

@@ -98,7 +98,7 @@ func formatShortRate(rate float64) string {
 // forgedAddresses are the addresses that clients claim to have.
 var forgedAddresses = []string{"192.0.2.1", "192.0.2.2", "198.51.100.3", "203.0.113.4", "203.0.113.5"}
 
-// isReachable reports whether a plain request takes the route to a pool and is let through.
+// isReachable reports whether a plain request takes the route to a pool and is admitted.
 func isReachable(r model.Route) bool {
 	_, ok := r.ProbeHost()
 	proxied := r.Pool != "" && r.Redirect == nil
@@ -122,7 +122,7 @@ func setOverload(t *check.Requirement, r model.Route, l model.Limit) {
 	if l.Algorithm != model.TokenBucket {
 		return
 	}
-	// One at a time, because concurrent refusals cost tokens; see hasLowerBound.
+	// Sequential, because concurrent refusals cost tokens; see hasLowerBound.
 	t.Phase.Clients.Count = min(t.Phase.Clients.Count, 1)
 	t.Phase.Rate, t.Phase.Concurrency = 0, 1
 	t.Phase.ThinkTime = time.Duration(float64(time.Second) / rate / 3)
@@ -174,7 +174,8 @@ func inFlightRequirements(cfg model.Config, t check.Requirement, r model.Route, 
 		t.SlowServers = append(t.SlowServers,
 			check.SlowServer{Host: s.Host, Delay: outage.ToleratedDelay(cfg, pool, serviceTime)})
 	}
-	t.Detects = fmt.Sprintf("more than %d in flight admitted, or one refused below that, per %s", l.MaxInFlight, l.Key)
+	t.Detects = fmt.Sprintf("more than %d in flight admitted, or one refused below that, per %s",
+		l.MaxInFlight, keyName(l.Key))
 	streams := slices.ContainsFunc(cfg.Listeners,
 		func(o model.Listener) bool { return o.Port == r.Port && o.TLS && o.HTTP2 })
 	if !streams || !l.Key.IsAddress() {

@@ -56,7 +56,7 @@ type Outage struct {
 	burstGap    time.Duration // between two bursts of requests to the pool; 0: no bursts
 	RoundRobin  bool          // servers are selected in rotation, so that it is known how soon each gets a request
 	LeastConn   bool          // the server with the fewest requests in flight is selected, such as one that is back
-	PerWorker   bool          // each worker is an instance of its own
+	PerWorker   bool          // each worker is a separate instance
 	CountsReset bool          // no instance has counted failures of an earlier outage
 
 	// Observations of servers and clients. Times are since the start of the run; 0: none.

@@ -40,7 +40,7 @@ type claimProbes struct {
 }
 
 // probesFor returns the probes of the claim with an ID.
-func probesFor(t *testing.T, c check.Check, cfg model.Config, id string, questions int) claimProbes {
+func probesFor(t *testing.T, c check.Check, cfg model.Config, id string, count int) claimProbes {
 	t.Helper()
 	var ids []string
 	for _, claim := range c.Claims(cfg) {
@@ -49,7 +49,7 @@ func probesFor(t *testing.T, c check.Check, cfg model.Config, id string, questio
 		}
 		probes, untestable := c.Probes(cfg, claim)
 		assert.Empty(t, untestable)
-		assert.Len(t, probes, questions)
+		assert.Len(t, probes, count)
 		return claimProbes{cfg, probes}
 	}
 	require.Fail(t, "no such claim", "%s is not among %v", id, ids)

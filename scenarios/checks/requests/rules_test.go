@@ -27,12 +27,12 @@ func TestRewriteProbes(t *testing.T) {
 	}
 	f := func(line int, subject string, want map[string][]string) {
 		t.Helper()
-		questions, untestable := ruleProbes(cfg, plan.Claim{Subject: subject, Pos: model.Pos{File: "x", Line: line}})
+		probes, untestable := ruleProbes(cfg, plan.Claim{Subject: subject, Pos: model.Pos{File: "x", Line: line}})
 		require.Empty(t, untestable)
-		assert.Len(t, questions, len(want), "each probe once")
+		assert.Len(t, probes, len(want), "each probe once")
 		got := map[string][]string{}
-		for _, q := range questions {
-			got[q.Request.Path] = q.Want.BackendPaths
+		for _, probe := range probes {
+			got[probe.Request.Path] = probe.Want.BackendPaths
 		}
 		assert.Equal(t, want, got)
 	}

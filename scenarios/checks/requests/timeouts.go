@@ -60,7 +60,7 @@ var waitTexts = map[string]string{
 	model.QueueTimeout:   "waiting for a free server",
 }
 
-// How far a wait may end before or after the configured time: nginx moves no timer by less than 300 ms
+// How far a wait may end before or after the configured time: nginx keeps a timer that would move by less than 300 ms
 // (NGX_TIMER_LAZY_DELAY), and a busy machine delays the end.
 const (
 	earlyTolerance = 400 * time.Millisecond
@@ -151,8 +151,8 @@ func judgeTimeouts(claim plan.Claim, h history.History) check.Finding {
 	return judgeConnect(h, r, t)
 }
 
-// firstTolerance returns how late the first of several requests may be, each of which waits for a time: an eighth of
-// it, but never less than clocks and schedulers need.
+// firstTolerance returns how late the first of several requests with the same wait may end: an eighth of the wait, but
+// never less than clocks and schedulers need.
 func firstTolerance(after time.Duration) time.Duration {
 	return min(lateTolerance, max(after/8, 250*time.Millisecond), after/4)
 }
@@ -208,7 +208,7 @@ func (w *timeoutCases) add(spec string, stallAt plan.Stall, edit func(*plan.Requ
 	w.probes = append(w.probes, check.Probe{Case: label, Kind: plan.KindTimeouts, Request: request, Want: want})
 }
 
-// addServers lets a backend respond late, or stop reading. It sends POST, which is not retried.
+// addServers delays a backend's response, or stops its reading. It sends POST, which is not retried.
 func (w *timeoutCases) addServers() (untestable string) {
 	if _, hasAuth := check.AuthenticatedRoute(w.cfg, w.route); hasAuth {
 		return w.addService()
@@ -295,7 +295,7 @@ func (w *timeoutCases) addFallback(f model.ErrorPage) (untestable string) {
 	return ""
 }
 
-// addClients lets the client stall. If a body also runs into the server's timeout, the header is used instead; if the
+// addClients stalls the client. If a body also runs into the server's timeout, the header is used instead; if the
 // header has its own timeout, neither is conclusive.
 func (w *timeoutCases) addClients() (untestable string) {
 	ends := check.Want{Silence: w.window}

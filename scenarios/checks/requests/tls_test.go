@@ -50,10 +50,10 @@ func TestTLSOldVersions(t *testing.T) {
 
 // Listed suites are accepted; if the list names only suites, all others are refused.
 func TestTLSCiphers(t *testing.T) {
-	f := func(ciphers string, questions int) claimProbes {
+	f := func(ciphers string, count int) claimProbes {
 		t.Helper()
 		cfg := secured(model.TLS{Versions: []string{"TLSv1.2"}, Ciphers: ciphers})
-		return probesFor(t, TLS, cfg, "tls/port 443#ciphers", questions)
+		return probesFor(t, TLS, cfg, "tls/port 443#ciphers", count)
 	}
 	a := f("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256", len(testedSuites))
 	assert.Equal(t, &plan.Handshake{Version: "TLSv1.2", Suite: "ECDHE-RSA-AES128-GCM-SHA256"}, a.probes[0].Request.Handshake)

@@ -163,7 +163,8 @@ func (t *phaseTally) summary(h history.History, i int) report.Phase {
 		return cmp.Or(b.Count-a.Count, cmp.Compare(a.Kind, b.Kind))
 	})
 	p.MaxGoodRate, p.BreakingRate = t.breakingRates()
-	p.MaxInFlight, p.MaxInFlightOK, p.FirstFailureInFlight = t.inFlight.peak, t.inFlight.succeeded.peak(), t.inFlight.all.minMarked()
+	p.MaxInFlight, p.MaxInFlightOK = t.inFlight.peak, t.inFlight.succeeded.peak()
+	p.FirstFailureInFlight = t.inFlight.all.minMarked()
 	return p
 }
 
