@@ -28,7 +28,7 @@ type Setup struct {
 }
 
 // Design plans the experiments that the claims of a configuration need. Requirements share a phase where possible;
-// what disturbs others comes last, from addresses of its own.
+// phases that disturb others come last, from separate addresses.
 func Design(name string, cfg model.Config, specs []plan.Spec, setup Setup) (plan.Plan, error) {
 	if len(setup.ProbeHeader) > 0 {
 		cfg.Routes = check.AssumeCredentials(cfg.Routes)

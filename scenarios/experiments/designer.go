@@ -215,7 +215,8 @@ const (
 	outageGap = 3 * time.Second // between outages of a server; nginx is slow on a busy machine
 )
 
-// resetFailureCounts lets the balancer forget failures of earlier phases, so that it uses all servers in this one.
+// resetFailureCounts adds a phase with a reload, which clears the failures of earlier phases, so that the balancer uses
+// all servers in this one.
 func (d *designer) resetFailureCounts(e *draft) {
 	request, ok := check.BackendRequest(d.plan.Config)
 	if !d.plan.Config.Dialect.ReloadResetsFailures() || !ok || !d.dependsOnFailureCounts(e) {

@@ -31,8 +31,8 @@ type draft struct {
 	checks        []plan.Check
 }
 
-// merge adds the requests of a requirement: those of all alternate, so that each gets as many as the one that needs
-// most.
+// merge adds the requests of a requirement. The requests of all requirements alternate, so each is sent as often as the
+// most demanding requirement needs.
 func (e *draft) merge(t check.Requirement) {
 	switch {
 	case t.Phase.Engine == plan.Prober && t.Kind == plan.KindCounters: // its requests are sent in order
@@ -169,7 +169,7 @@ func (e *draft) extendForFaults(cfg model.Config) {
 	}
 }
 
-// sendInBursts lets clients send bursts on one connection, so that each nginx worker gets enough requests to count
+// sendInBursts makes each client send bursts on one connection, so that each nginx worker gets enough requests to count
 // failures. Bursts must not overtake each other: the rate is as high as each pool needs (least, requests per second),
 // and never so high that a burst waits long.
 func (e *draft) sendInBursts(burst int, least float64) {

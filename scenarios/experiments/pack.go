@@ -12,17 +12,17 @@ import (
 )
 
 // pack puts requirements of the same kind into one phase, and orders the phases.
-func pack(cfg model.Config, claims []plan.Claim, trials map[string][]check.Requirement) []*draft {
+func pack(cfg model.Config, claims []plan.Claim, requirements map[string][]check.Requirement) []*draft {
 	var all []*draft
-	together := sharedOutagePools(cfg)
+	sharedPools := sharedOutagePools(cfg)
 	for _, claim := range claims {
-		for _, t := range trials[claim.ID] {
+		for _, t := range requirements[claim.ID] {
 			i := slices.IndexFunc(all, func(e *draft) bool { return e.matches(t) && e.hasRoomFor(t) })
 			if i < 0 {
 				i = len(all)
 				all = append(all, newDraft(t, countMatching(all, t)))
 			}
-			all[i].add(t, together)
+			all[i].add(t, sharedPools)
 			if !slices.Contains(all[i].checks, claim.Check) {
 				all[i].checks = append(all[i].checks, claim.Check)
 			}
@@ -34,7 +34,7 @@ func pack(cfg model.Config, claims []plan.Claim, trials map[string][]check.Requi
 	return all
 }
 
-// newDraft starts a draft for requirements like r. before is the number of full drafts of its kind.
+// newDraft starts a draft for requirements like t. before is the number of full drafts of its kind.
 func newDraft(t check.Requirement, before int) *draft {
 	e := &draft{
 		kind: t.Kind, about: t.About, phase: t.Phase, slow: t.SlowServers,
@@ -49,7 +49,7 @@ func newDraft(t check.Requirement, before int) *draft {
 }
 
 // add adds a requirement with its faults.
-func (e *draft) add(t check.Requirement, together poolsByHost) {
+func (e *draft) add(t check.Requirement, sharedPools poolsByHost) {
 	e.unreachable = append(e.unreachable, t.Unreachable...)
 	e.allDown, e.allDownFor = append(e.allDown, t.AllDown...), max(e.allDownFor, t.AllDownFor)
 	known := func(a check.LateHealthChecks) bool { return slices.Contains(e.slowChecks, a) }
@@ -58,7 +58,7 @@ func (e *draft) add(t check.Requirement, together poolsByHost) {
 	}
 	goesDown := func(host string) bool {
 		return slices.ContainsFunc(e.outageGroups, func(o []string) bool {
-			return slices.Contains(o, host) || together.sharePool(host, o)
+			return slices.Contains(o, host) || sharedPools.sharePool(host, o)
 		})
 	}
 	if len(t.Outages) > 0 && !slices.ContainsFunc(t.Outages, goesDown) {
