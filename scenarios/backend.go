@@ -106,9 +106,9 @@ func healthPaths(cfg model.Config) []string {
 		if !r.HasBackendAuth() {
 			continue
 		}
-		for _, asked := range cfg.Routes {
-			if r.Auth.Target == asked.Path {
-				add(asked.BackendPath(asked.Path))
+		for _, target := range cfg.Routes {
+			if r.Auth.Target == target.Path {
+				add(target.BackendPath(target.Path))
 			}
 		}
 	}

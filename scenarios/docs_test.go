@@ -17,7 +17,7 @@ import (
 
 const scenariosPage = "../docs/scenarios.md"
 
-// The table of built-in scenarios says what lbproof list scenarios says; -update rewrites it.
+// The table of built-in scenarios matches lbproof list scenarios; -update rewrites it.
 func TestDocsListScenarios(t *testing.T) {
 	text, err := os.ReadFile(scenariosPage)
 	require.NoError(t, err)
