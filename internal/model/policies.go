@@ -38,7 +38,7 @@ type TLS struct {
 type Split struct {
 	Pos    Pos     `json:"pos"`
 	Name   string  `json:"name"`
-	Hash   *Hash   `json:"hash,omitempty"` // nil: random or round robin, request by request
+	Hash   *Hash   `json:"hash,omitempty"` // nil: round robin
 	Shares []Share `json:"shares"`
 	Sticky *Sticky `json:"sticky,omitempty"`
 }

@@ -29,7 +29,7 @@ var Split = check.Check{
 				parts = append(parts, fmt.Sprintf("%s %.4g %%", share.Pool, 100*share.Share))
 				params[plan.Param(share.Pool)] = plan.Amount(share.Share)
 			}
-			by := "per request"
+			by := "by round robin"
 			if s.Hash != nil {
 				by = fmt.Sprintf("by hash of %s (equal keys on the same side)", s.Key())
 			}

@@ -135,7 +135,7 @@ func passiveText(s model.Server) string {
 		return fmt.Sprintf(" is ejected after %s (%s) and retried %s later%s.",
 			units.Plural(out.MaxFails, "failed attempt"), on, units.DurationRange(out.Duration, out.Duration+time.Second), by)
 	case out.EndedBy == model.EndedByHealthChecks:
-		return fmt.Sprintf(" is treated as on-error specifies after %s in a row (%s).",
+		return fmt.Sprintf(" triggers its on-error action after %s in a row (%s).",
 			units.Plural(out.MaxFails, "error"), on)
 	}
 	return fmt.Sprintf(" is ejected for %s after %s in a row (%s).",
