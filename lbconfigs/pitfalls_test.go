@@ -15,8 +15,8 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// telling are the claims that reveal a pitfall in a configuration without problems.
-var telling = map[string][]string{
+// revealing are the claims that reveal a pitfall in a configuration without problems.
+var revealing = map[string][]string{
 	"all-servers-ejected":           {"passive/api#a"},
 	"hash-not-consistent":           {"algorithm/sessions", "algorithm/clients"},
 	"leastconn-when-idle":           {"algorithm/api"},
@@ -56,8 +56,8 @@ This page is generated: `+"`go test ./lbconfigs -run Pitfalls -update`"+`.
 			}
 			fmt.Fprintf(&b, "\n`%s`\n```\n%s```\n", f.Name, f.Data)
 		}
-		shown := paragraphs(output, telling[name])
-		assert.NotEmpty(t, shown, "%s: nothing reveals it: add a claim to telling", name)
+		shown := paragraphs(output, revealing[name])
+		assert.NotEmpty(t, shown, "%s: nothing reveals it: add a claim to revealing", name)
 		fmt.Fprintf(&b, "\nlbproof reports:\n```\n%s```\n", shown)
 	}
 	page := filepath.Join("..", "docs", "pitfalls.md")

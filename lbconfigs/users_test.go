@@ -14,7 +14,7 @@ import (
 )
 
 // User lists are attached unread; a missing one is reported with its line.
-func TestListsOfUsersGoAlong(t *testing.T) {
+func TestUserListsAreAttached(t *testing.T) {
 	for main, text := range map[string]string{
 		"deploy/nginx.conf": "events {}\nhttp { server { listen 80; auth_basic a; auth_basic_user_file NAME; " +
 			"location / { proxy_pass http://u:80; } } }",

@@ -28,7 +28,7 @@ func watching(t *testing.T, rules string) (plan.Plan, error) {
 }
 
 // Prometheus scrapes the backends and nginx's exporter, which shares nginx's network; every rule is a claim.
-func TestRulesAreWatched(t *testing.T) {
+func TestRulesAreClaims(t *testing.T) {
 	p, err := watching(t, `groups:
 - rules:
   - alert: Down
@@ -50,7 +50,7 @@ func TestRulesAreWatched(t *testing.T) {
 	assert.True(t, slices.ContainsFunc(p.Claims, func(c plan.Claim) bool { return c.ID == "queries/Down" }))
 }
 
-func TestMistakenRules(t *testing.T) {
+func TestInvalidRules(t *testing.T) {
 	for rules, says := range map[string]string{
 		"groups: [":                      "d/b.yml:1: ",
 		"groups: []":                     "d/b.yml: no rules; write groups",

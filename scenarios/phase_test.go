@@ -109,7 +109,7 @@ func TestExpectationsAreClaims(t *testing.T) {
 	assert.Equal(t, []plan.Check{plan.CheckRestarts, plan.CheckExpect}, p.Checks)
 }
 
-func TestWrongPhases(t *testing.T) {
+func TestInvalidPhases(t *testing.T) {
 	f := func(want, phase string) {
 		t.Helper()
 		_, err := planned(t, false, phase)

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func TestSeen(t *testing.T) {
+func TestBackendPath(t *testing.T) {
 	f := func(path, want string, rewrites ...Rewrite) {
 		t.Helper()
 		var r Route

@@ -224,7 +224,7 @@ func TestProbeBalancers(t *testing.T) {
 			assert.Contains(t, s.cells[len(s.cells)-1][of.Check], "upheld", of.Name)
 		}
 	}
-	golden(t, "testdata/replies.golden", m.String())
+	golden(t, "testdata/probes.golden", m.String())
 }
 
 // The laws of distribution, limits and sessions refute each wrong balancer under the generated experiments, and no

@@ -164,7 +164,7 @@ func TestDesignOfFirstOutages(t *testing.T) {
 }
 
 // Backups with limits are tested too, and denied requests come back over other connections, to other workers.
-func TestDesignCrowdsBackups(t *testing.T) {
+func TestDesignSaturatesBackups(t *testing.T) {
 	planned := designed(t, "nginx/orchestry")
 	i := slices.Index(phaseNames(planned), "saturation pay_upstream")
 	require.Positive(t, i)
