@@ -28,7 +28,7 @@ func pages(t *testing.T) []string {
 }
 
 // shown matches a command in a console block, and what follows it up to the next command or the end of the block.
-var shown = regexp.MustCompile("(?m)^\\$ bin/lbproof (.*)\n((?:[^$`].*\n|\n)+)(```)")
+var shown = regexp.MustCompile("(?m)^\\$ bin/lbproof (.*)\n((?:[^$`\n].*\n|\n)+)(```)")
 
 // What README.md and docs/ show of a command is what the command prints; numbers and times are masked where a run
 // measures them, and a line "…" stands for lines that are left out.

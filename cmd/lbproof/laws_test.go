@@ -17,7 +17,7 @@ func TestDesignedExperiments(t *testing.T) {
 		dir := t.TempDir()
 		p := start(t, dir, "test", "builtin:"+config, "--checks", strings.Join(checks, ","))
 		assert.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
-		assert.Contains(t, p.stderr.String(), "requests at most, in about")
+		assert.Contains(t, p.stderr.String(), "requests at most, about")
 		_, r := reportOf(t, dir)
 		decided := 0
 		for _, v := range r.Verdicts {

@@ -101,8 +101,8 @@ func TestTooManyConnectionsAreExplained(t *testing.T) {
 			continue
 		}
 		assert.Equal(t, report.Refuted, v.Outcome)
-		assert.Contains(t, v.Reason, "up to 5,000 requests were in flight, they failed from ")
-		assert.Contains(t, v.Reason, "by nginx/weighted/nginx.conf:5 a worker has 1,024 connections, and a request that is passed on takes two, which makes 512 in each of 2 workers")
+		assert.Contains(t, v.Reason, "up to 5,000 requests were in flight; they failed from ")
+		assert.Contains(t, v.Reason, "by nginx/weighted/nginx.conf:5 a worker has 1,024 connections and a proxied request takes two, so 512 in each of 2 workers")
 	}
 	p := phaseOf(t, r, "high concurrency")
 	assert.Positive(t, p.FirstFailureInFlight)

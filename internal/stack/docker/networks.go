@@ -65,10 +65,14 @@ func (s *Stack) createNetworks(ctx context.Context, taken []netip.Addr, clients 
 	return nil
 }
 
+// maxUnowned is how often a network is tried again that overlaps none which Docker lists: it releases addresses a moment
+// after it removed their network.
+const maxUnowned = 10
+
 // createAddressedNetwork creates a network with configured addresses and returns its name. It waits for a run that uses
 // the same addresses.
 func (s *Stack) createAddressedNetwork(ctx context.Context, name string, n *subnet) (made string, err error) {
-	reported := ""
+	reported, unowned := "", 0
 	for {
 		err := s.createNetwork(ctx, name, n.config)
 		if err == nil || ctx.Err() != nil {
@@ -88,6 +92,10 @@ func (s *Stack) createAddressedNetwork(ctx context.Context, name string, n *subn
 			return old.name, nil
 		}
 		holder, waits := s.networkOwner(ctx, n.config.Subnet)
+		if !waits && holder == "" && unowned < maxUnowned && sleep.For(ctx, 200*time.Millisecond) {
+			unowned++ // its owner has just gone
+			continue
+		}
 		if !waits {
 			return "", fmt.Errorf("create the network %s for the configured address %s: %w%s",
 				n.config.Subnet, n.addresses[0], err, holder)
