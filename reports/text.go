@@ -64,6 +64,45 @@ func writeList(w io.Writer, lead string, items []string) {
 	fmt.Fprintln(w)
 }
 
+// Row is a line of a list: a name, and a text that describes it.
+type Row struct{ Name, Text string }
+
+// WriteRows writes a list in two columns, the texts wrapped. A row without a name continues the one above.
+func WriteRows(out io.Writer, rows []Row) error {
+	longest := 0
+	for _, r := range rows {
+		longest = max(longest, utf8.RuneCountInString(r.Name))
+	}
+	w := &strings.Builder{}
+	for _, r := range rows {
+		lead := fmt.Sprintf("  %-*s  ", longest, r.Name)
+		writeIndented(w, lead, strings.Repeat(" ", utf8.RuneCountInString(lead)), r.Text)
+	}
+	return trimmed(out, w.String())
+}
+
+// Wrap wraps the paragraphs of a text at 80 columns. Lines that begin with a space stay as they are.
+func Wrap(text string) string {
+	w := &strings.Builder{}
+	paragraph := ""
+	end := func() {
+		if paragraph != "" {
+			writeIndented(w, "", "", paragraph)
+		}
+		paragraph = ""
+	}
+	for line := range strings.SplitSeq(text, "\n") {
+		if line == "" || line[0] == ' ' {
+			end()
+			fmt.Fprintln(w, line)
+			continue
+		}
+		paragraph += " " + line
+	}
+	end()
+	return strings.TrimRight(w.String(), "\n")
+}
+
 // writeIndented wraps each line of a text at width. A word that is too long for a line has one to itself.
 func writeIndented(w io.Writer, first, rest, text string) {
 	lead := first

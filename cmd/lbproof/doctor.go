@@ -7,13 +7,13 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/stack"
 	"github.com/lbproof/lbproof/internal/stack/docker"
+	"github.com/lbproof/lbproof/reports"
 )
 
 func doctorCommand() *cobra.Command {
@@ -73,31 +73,31 @@ func doctor(cmd *cobra.Command) error {
 
 // printHost prints the engine, the machine, and what that lacks.
 func printHost(out io.Writer, host stack.Host) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "%s\tok\t%s at %s, usable by this user\n",
-		host.Runtime, plain.Text(host.Version), plain.Text(host.Address))
 	memory := float64(host.Memory) / (1 << 30)
-	fmt.Fprintf(w, "machine\tok\t%s, %d processors, %.1f GiB\n", plain.Text(host.System), host.CPUs, memory)
+	rows := []reports.Row{
+		{Name: host.Runtime, Text: fmt.Sprintf("ok: %s at %s, usable by this user", plain.Text(host.Version), plain.Text(host.Address))},
+		{Name: "machine", Text: fmt.Sprintf("ok: %s, %d processors, %.1f GiB", plain.Text(host.System), host.CPUs, memory)},
+	}
 	for _, f := range stack.HostFeatures {
 		if !slices.Contains(host.Features, f) {
-			fmt.Fprintf(w, "machine\tlacks\t%s; scenarios that need this are refused\n", f.MissingText())
+			rows = append(rows, reports.Row{Text: fmt.Sprintf("lacks: %s; scenarios that need this are refused", f.MissingText())})
 		}
 	}
-	return w.Flush()
+	return reports.WriteRows(out, rows)
 }
 
 // printImages prints how each image is obtained, and the command that obtains those that are not here.
 func printImages(out io.Writer, images []namedImage, found []docker.Availability) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "\nIMAGE\tSTATE\tORIGIN")
+	fmt.Fprintln(out, "\nImages:")
+	var rows []reports.Row
 	for i, one := range images {
 		origin := plain.Text(found[i].Origin)
 		if state := found[i].State; state == docker.Pullable || state == docker.Buildable {
 			origin += "; get it now: lbproof pull " + one.name
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", one.name, found[i].State, origin)
+		rows = append(rows, reports.Row{Name: one.name, Text: fmt.Sprintf("%s: %s", found[i].State, origin)})
 	}
-	return w.Flush()
+	return reports.WriteRows(out, rows)
 }
 
 // checkRunsPossible returns an error if the image of lbproof itself, or every balancer's, is unavailable.

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -60,8 +59,8 @@ func listCommand() *cobra.Command {
 }
 
 func list(out io.Writer, kind string) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	row := func(name, doc string) { fmt.Fprintf(w, "  %s\t%s\n", name, doc) }
+	var rows []reports.Row
+	row := func(name, doc string) { rows = append(rows, reports.Row{Name: name, Text: doc}) }
 	for _, l := range lists {
 		if l.kind != kind {
 			continue
@@ -70,7 +69,7 @@ func list(out io.Writer, kind string) error {
 			return err
 		}
 	}
-	return environment(w.Flush())
+	return environment(reports.WriteRows(out, rows))
 }
 
 func listScenarios(row func(name, doc string)) error {

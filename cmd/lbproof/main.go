@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/lbproof/lbproof/internal/plain"
 	"github.com/lbproof/lbproof/internal/stack"
+	"github.com/lbproof/lbproof/reports"
 )
 
 func main() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -141,9 +143,13 @@ Exit codes:
 		SilenceErrors: true,
 	}
 	root.SetVersionTemplate("lbproof {{.Version}}\n")
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(testCommand(), mutateCommand(), claimsCommand(), planCommand(), runCommand(), judgeCommand(),
 		reportCommand(), listCommand(), doctorCommand(), pullCommand(), cleanCommand(), versionCommand())
+	for _, verb := range append(root.Commands(), root) {
+		verb.Long = reports.Wrap(verb.Long)
+	}
 	for _, hidden := range []*cobra.Command{
 		backendCommand(), workerCommand(), agentCommand(), killProcessCommand(),
 		renameFilesCommand(), reaperCommand(), waitPortsCommand(), addRouteCommand(),
