@@ -574,7 +574,7 @@ func TestDoctor(t *testing.T) {
 	assert.Less(t, time.Since(began), 2*time.Second)
 	assert.Regexp(t, `Docker +ok: [0-9.]+.* at .*, usable by this\s+user`, p.stdout.String())
 	for _, name := range imageNames() {
-		assert.Regexp(t, `(?m)^  `+name+` +(present|can be pulled|can be built): `, p.stdout.String())
+		assert.Regexp(t, `(?m)^  `+name+` +(present|can be pulled|can be built):`, p.stdout.String())
 	}
 	after, err := cli.ImageList(t.Context(), client.ImageListOptions{All: true})
 	require.NoError(t, err)
