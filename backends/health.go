@@ -30,7 +30,7 @@ func Postgres(address string) (Dependency, error) {
 	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	if err != nil {
-		return Dependency{}, fmt.Errorf("make connections to PostgreSQL: %w", err)
+		return Dependency{}, fmt.Errorf("configure connections to PostgreSQL: %w", err)
 	}
 	return Dependency{"database", func(ctx context.Context) error {
 		_, err := pool.Exec(ctx, "SELECT 1")

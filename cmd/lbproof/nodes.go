@@ -59,7 +59,7 @@ func backendCommand() *cobra.Command {
 	flags.IntSliceVar(&s.listen, "listen", []int{8000}, "traffic ports")
 	flags.IntVar(&s.control, "control", 7070, "port that serves the ledger")
 	flags.StringVar(&s.ledger, "ledger", "",
-		"file of the ledger (default: in memory, lost when the process exits)")
+		"file of the ledger (default: a temporary file, removed when the process exits)")
 	flags.StringSliceVar(&s.service.RecordHeaders, "observe", nil, "request headers to record in the ledger")
 	flags.StringSliceVar(&s.service.Prefixes, "prefixes", nil, "path prefixes under which the API is also served")
 	flags.StringSliceVar(&s.service.HealthPaths, "health-paths", nil, "more paths that respond like /health")

@@ -125,15 +125,15 @@ func runSocketCommand(ctx context.Context, client net.Conn, r *bufio.Reader, soc
 	return resp.Write(client)
 }
 
-// proxy copies from says to other and from other to client until one of them ends.
-func proxy(ctx context.Context, client, other net.Conn, says io.Reader) {
+// proxy copies from request to other and from other to client until one of them ends.
+func proxy(ctx context.Context, client, other net.Conn, request io.Reader) {
 	defer other.Close()
 	stop := context.AfterFunc(ctx, func() { other.Close(); client.Close() })
 	defer stop()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = io.Copy(other, says) // the peer sees the end, whoever caused it
+		_, _ = io.Copy(other, request) // the peer sees the end, whoever caused it
 		_ = other.(*net.TCPConn).CloseWrite()
 	}()
 	_, _ = io.Copy(client, other)

@@ -146,7 +146,7 @@ func (q *queue) release(id uint32) {
 	}
 }
 
-// schedule returns a packet's delay, or that it is to be dropped.
+// schedule returns a packet's delay; lost reports that it is dropped.
 func (q *queue) schedule(packet []byte) (wait time.Duration, lost bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// Faults implemented by the backend service itself: it is told how to misbehave and for how long, and reports how often
-// it did.
+// Faults implemented by the backend service itself. A request to its control port sets how it misbehaves and for how
+// long, and returns how often it did before.
 
 // backendOnly are the roles of these faults.
 var backendOnly = []plan.Role{plan.Backend}

@@ -10,7 +10,7 @@ import (
 var slowClose = Fault{
 	Name: plan.FaultSlowClose, Roles: []plan.Role{plan.Backend},
 	Doc:  "delays the close of connections",
-	Args: []Arg{{"delay", Time, "500ms", "by this much"}},
+	Args: []Arg{{"delay", Time, "500ms", "before the close"}},
 	Start: func(ctx context.Context, s Site) (func(context.Context) error, error) {
 		late := agent.Stream{Pause: s.Args.time("delay")}
 		return applyRule(ctx, s, agent.Rule{Action: agent.Relay, Stream: late}, false)

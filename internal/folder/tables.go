@@ -234,8 +234,8 @@ func (t *table[R]) flush() error {
 	_, err := t.rows.Write(t.next)
 	t.count += int64(len(t.next))
 	t.next = t.next[:0]
-	_, gone := os.Lstat(t.out.file.Name()) // writing to a removed file would lose data silently
-	t.err = unwritable(firstError(err, gone))
+	_, missing := os.Lstat(t.out.file.Name()) // writing to a removed file would lose data silently
+	t.err = unwritable(firstError(err, missing))
 	return t.err
 }
 

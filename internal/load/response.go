@@ -57,11 +57,11 @@ var (
 
 // reset prepares for the response to the next request.
 func (a *response) reset(toHEAD bool) {
-	held := a.pending[:0]
-	if cap(held) > maxLine {
-		held = nil // drop an unusually large buffer
+	buffer := a.pending[:0]
+	if cap(buffer) > maxLine {
+		buffer = nil // drop an unusually large buffer
 	}
-	*a = response{toHEAD: toHEAD, pending: held, serverNames: a.serverNames, head: head{cookies: a.cookies[:0]}}
+	*a = response{toHEAD: toHEAD, pending: buffer, serverNames: a.serverNames, head: head{cookies: a.cookies[:0]}}
 }
 
 // feed parses p and returns how many bytes belong to the response.

@@ -22,7 +22,7 @@ import (
 )
 
 // Text returns a value on one line: everything but letters, marks, numbers, symbols and spaces is escaped, newlines and
-// tabs too. An escape cannot be told from the same text in the value; JSON output can.
+// tabs too. In the result, an escape looks like the same text in the value; in JSON output it does not.
 func Text(value string) string {
 	shown, _, err := transform.String(&quoter{escape: escapeText}, value)
 	if err != nil { // a quoter returns none at the end of a text
@@ -102,7 +102,7 @@ func NewWriter(w io.Writer) io.WriteCloser {
 	return transform.NewWriter(w, &quoter{escape: escapeText, multiline: true})
 }
 
-// NewJSONWriter writes the same JSON values with everything escaped that Text escapes. Close is as of NewWriter.
+// NewJSONWriter writes the same JSON values with everything escaped that Text escapes. Close behaves as for NewWriter.
 func NewJSONWriter(w io.Writer) io.WriteCloser {
 	return transform.NewWriter(w, &quoter{escape: escapeJSON, multiline: true})
 }

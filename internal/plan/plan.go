@@ -257,7 +257,7 @@ type Phase struct {
 // BurstTimeout limits how long after its due time a request of a burst waits for the response to the one before.
 const BurstTimeout = 100 * time.Millisecond
 
-// StopRule is a sequential test of shares, which ends the phase once it is conclusive (see stats.Draws).
+// StopRule is a sequential test of shares, which ends the phase once it is conclusive (see stats.SequentialTest).
 type StopRule struct {
 	Claim     string             `json:"claim"`                // its requests are the samples
 	Shares    map[string]float64 `json:"shares"`               // by server

@@ -68,8 +68,9 @@ func (m *Mutator) listMutations() (all []report.Mutation) {
 	return all
 }
 
-// affectedClaims returns the claims that should refute a mutation: explicit ones that the changed file no longer makes,
-// and of those that it makes differently the ones of the changed line, or all if there are none.
+// affectedClaims returns the claims that should refute a mutation: explicit claims that the changed file no longer
+// makes, and claims of the changed line that it makes differently. If there are none, it returns the claims of other
+// lines that it makes differently.
 func (m *Mutator) affectedClaims(change mutations.Mutation) []string {
 	cfg, err := m.Read(change.Apply(m.Config.Files))
 	rejected := func(p model.Problem) bool { return p.Effect == model.Rejected }
@@ -80,12 +81,12 @@ func (m *Mutator) affectedClaims(change mutations.Mutation) []string {
 	for _, c := range checks.Claims(cfg) {
 		now[c.ID] = c
 	}
-	var gone, mine, others []string
+	var removed, mine, others []string
 	for _, c := range m.decidableClaims() {
 		other, made := now[c.ID]
 		switch {
 		case !made && !c.Implicit: // defaults disappear with their object
-			gone = append(gone, c.ID)
+			removed = append(removed, c.ID)
 		case made && other.Text == c.Text && maps.Equal(other.Params, c.Params):
 		case slices.Contains(change.Claims, c.ID):
 			mine = append(mine, c.ID)
@@ -93,7 +94,7 @@ func (m *Mutator) affectedClaims(change mutations.Mutation) []string {
 			others = append(others, c.ID)
 		}
 	}
-	if all := append(gone, mine...); len(all) > 0 {
+	if all := append(removed, mine...); len(all) > 0 {
 		return all
 	}
 	return others

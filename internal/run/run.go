@@ -166,7 +166,7 @@ type execution struct {
 	streams        *stack.Streams
 	orders         *gob.Encoder
 	reports        *gob.Decoder
-	origin         time.Time    // of the worker's clock, to ctx a message's latency
+	origin         time.Time    // of the worker's clock, accurate to the latency of a message
 	monotonic      atomic.Int64 // the same on the host's monotonic clock, in nanoseconds; 0 until known
 	clock          *phaseClock
 	barrier        *phaseBarrier
@@ -477,7 +477,7 @@ func (s *execution) measure(ctx context.Context) error {
 	var around sync.WaitGroup
 	defer around.Wait()
 	defer stop()
-	// if the worker is gone, that is noticed below
+	// if the worker has exited, receive returns the error
 	s.barrier = newPhaseBarrier(barrierPhases(s.plan), func() { _ = s.orders.Encode(workerRequest{Go: true}) })
 	exited := make(chan error, 1)
 	around.Go(func() {
@@ -538,7 +538,7 @@ func (s *execution) verifyRestored(ctx context.Context) error {
 	return nil
 }
 
-var errStopTimeout = errors.New("the worker did not stop ctx 5 s")
+var errStopTimeout = errors.New("the worker did not stop within 5 s")
 
 // stopWorker asks the worker to stop, and disconnects it after a timeout.
 func (s *execution) stopWorker(ctx context.Context) {

@@ -15,18 +15,18 @@ import (
 // Folders opens files by the path that the user gave, so that errors and claims use the same names. After symbolic
 // links are resolved, every file is in one of its folders.
 type Folders struct {
-	owner    string // of the first folder, as "configuration"
+	owner    string // what is in the first folder, e.g. "configuration"
 	userFile string // the user named it: it may be a link to anywhere
 	folders  []folder
 }
 
-// folder is one that may be read.
+// folder is a folder that may be read.
 type folder struct {
 	path string // absolute, without symbolic links
 	root *os.Root
 }
 
-// OpenFolders opens folders; the first is the one of the object of, as "configuration". The caller closes them.
+// OpenFolders opens folders. of names what is in the first one, e.g. "configuration". The caller closes them.
 func OpenFolders(of string, folders ...string) (*Folders, error) {
 	f := &Folders{owner: of}
 	for _, name := range folders {

@@ -138,7 +138,7 @@ func (m *Member) Kill(
 	})
 }
 
-// addDownFaults changes the number of faults that keep the node down. Meanwhile the watch does not report it as gone.
+// addDownFaults changes the number of faults that keep the node down. While there are any, Watch does not report it as down.
 func (m *Member) addDownFaults(more int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -212,7 +212,7 @@ func (m *Member) LimitCPU(
 	}, nil
 }
 
-// ApplyRule applies a rule in the node's network. The rule expires after r.For, unless heal is called first. heal
+// ApplyRule applies a rule in the node's network. It expires after r.ExpiresAfter, unless heal is called first. heal
 // returns the number of packets or connections affected.
 func (m *Member) ApplyRule(
 	ctx context.Context, r agent.Rule,

@@ -23,7 +23,7 @@ type Privileges struct {
 // nobodyUser runs lbproof's own nodes that need no capability.
 const nobodyUser = "65534:65534"
 
-// PrivilegesOf returns the privileges of a role. A balancer gets what its manual asks for: the first process runs as
+// PrivilegesOf returns the privileges of a role. A balancer gets what its manual requires: the first process runs as
 // root, binds low ports, changes owner and mode of its directories and sockets, switches to another user and signals
 // that user's processes; HAProxy also calls chroot.
 func PrivilegesOf(role plan.Role) Privileges {

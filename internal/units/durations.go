@@ -57,8 +57,8 @@ func significant(x float64) string {
 	return Decimal(math.Round(x*scale) / scale)
 }
 
-// suits reports whether a duration is given in a unit: the largest in which it is whole or a half, or of what is no
-// number of whole seconds the largest of which there is one. Minutes begin at ten unless they are whole.
+// suits reports whether a duration is written in a unit, if no larger one suits it. Whole seconds suit units of which
+// they are a multiple of one half, other durations every unit up to their size. Minutes below ten must be whole.
 func suits(d, unit time.Duration) bool {
 	isWhole, isHalf := d%unit == 0, 2*d%unit == 0
 	switch {

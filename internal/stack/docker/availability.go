@@ -29,7 +29,7 @@ const (
 	Unavailable AvailabilityState = "unavailable"
 )
 
-// registryTimeout bounds the question whether a registry has an image.
+// registryTimeout bounds the check whether a registry has an image.
 const registryTimeout = time.Second
 
 // Availability reports how Image would get an image. It pulls and builds nothing, and takes about a second at most.

@@ -110,7 +110,7 @@ func (e *Engine) Update(ctx context.Context, image plan.Image) (found stack.Imag
 	if _, err := e.client.ImageInspect(ctx, image.Ref); err == nil {
 		return stack.Image{Ref: image.Ref, Source: "local"}, "kept, because it cannot be pulled", nil
 	}
-	e.Progress(fmt.Sprintf("cannot pull %s; looking at %s", image.Ref, sourcesOf(image)))
+	e.Progress(fmt.Sprintf("cannot pull %s; checking %s", image.Ref, sourcesOf(image)))
 	found, built, err := e.build(ctx, image, true)
 	switch {
 	case err != nil:

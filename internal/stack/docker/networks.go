@@ -163,7 +163,7 @@ func (s *Stack) createNetwork(ctx context.Context, name string, config apinetwor
 	return nil
 }
 
-// hostAddressIn finds the machine's own address in a network. It cannot look at the machine of a remote engine.
+// hostAddressIn finds the machine's own address in a network. It cannot inspect the machine of a remote engine.
 func (e *Engine) hostAddressIn(network string) (at netip.Addr, has bool) {
 	bridge, err := net.InterfaceByName("br-" + network[:min(12, len(network))])
 	if err != nil || !e.isLocal() {

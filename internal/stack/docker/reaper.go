@@ -309,13 +309,13 @@ func (s *Stack) scheduleUndo(u pendingUndo) (revoke func()) {
 	}
 }
 
-// lateObjectWindow is how long the reaper keeps looking after lbproof was killed: the engine may still create what
-// lbproof had just requested.
+// lateObjectWindow is how long the reaper keeps looking for objects after lbproof was killed: the engine may still
+// create what lbproof had just requested.
 const lateObjectWindow = 10 * time.Second
 
 // Reap is the reaper's main function. Until alive ends, it applies undos that are due. Then it removes everything with
 // the run's label except the reaper itself, until nothing is left, Docker does not release a network, or a minute is
-// over. A guard does the same, also removes the reaper, and exits when a reaper has taken over.
+// over. A guard does the same, also removes the reaper, and exits when the reaper runs.
 func Reap(ctx context.Context, alive io.Reader, run string, guard bool) error {
 	cli, err := client.New(client.FromEnv)
 	if err != nil {
