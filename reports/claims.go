@@ -14,9 +14,9 @@ import (
 	"github.com/lbproof/lbproof/internal/units"
 )
 
-// WriteReading writes for people what a configuration promises, findings first: what cannot work, what the balancer
-// itself says of it, then the promises folded into one line per kind. Verbose lists each promise, what a run needs and
-// the lines without a claim.
+// WriteReading writes what a configuration promises as text, findings first: what cannot work, the balancer's own
+// answer, then the promises as one line per kind. If verbose, it lists each promise, what a run needs and the lines
+// without a claim.
 func WriteReading(out io.Writer, raw report.Reading, verbose bool) error {
 	r := plain.Value(raw)
 	w := &strings.Builder{}
@@ -34,10 +34,10 @@ func WriteReading(out io.Writer, raw report.Reading, verbose bool) error {
 	if !verbose {
 		fmt.Fprintln(w, "--verbose lists each promise with its line and numbers, and the unused lines")
 	}
-	return trimmed(out, w.String())
+	return writeTrimmed(out, w.String())
 }
 
-// readingSummary is the first line: how much is promised, and how much cannot work.
+// readingSummary returns the first line: the numbers of promises and of parts that cannot work.
 func readingSummary(r report.Reading) string {
 	implied, open := 0, 0
 	for _, p := range r.Claims {
@@ -61,13 +61,13 @@ func readingSummary(r report.Reading) string {
 	return text + "; nothing that cannot work"
 }
 
-// linesUsed is what lbproof makes of the lines of the configuration.
+// linesUsed counts the lines of the configuration by their use.
 func linesUsed(l report.Lines) string {
 	return fmt.Sprintf("%s: %s make claims, %s support other claims, %s unused",
 		units.Plural(l.All, "line"), units.Number(l.Promises), units.Number(l.Form), units.Number(l.Unread))
 }
 
-// writePromises writes the promises, those that somebody wrote before those that defaults imply.
+// writePromises writes the promises, explicit ones before those that defaults imply.
 func writePromises(w io.Writer, r report.Reading, verbose bool) {
 	for _, implied := range []bool{false, true} {
 		var group []report.Promise
@@ -103,7 +103,7 @@ func promisesPerCheck(promises []report.Promise) []string {
 	return countPerCheck(of)
 }
 
-// countPerCheck counts claims by their check, in the order in which the checks come first: "weights 3, headers 24".
+// countPerCheck counts claims by their check, in order of first occurrence: "weights 3", "headers 24".
 func countPerCheck(of []plan.Check) []string {
 	var order []plan.Check
 	n := map[plan.Check]int{}
@@ -133,7 +133,7 @@ func writePromise(w io.Writer, p report.Promise) {
 	field("undecided: ", p.Undecided)
 }
 
-// predictions are the numbers of a claim with their units, in the order of their names.
+// predictions formats the numbers of a claim with their units, sorted by name.
 func predictions(params plan.Params) string {
 	var numbers []string
 	for _, name := range slices.Sorted(maps.Keys(params)) {
@@ -142,7 +142,7 @@ func predictions(params plan.Params) string {
 	return strings.Join(numbers, ", ")
 }
 
-// amount is a predicted number with its name and unit, as "timeout = 60 s".
+// amount formats a predicted number with its name and unit: "timeout = 60 s".
 func amount(name plan.Param, value plan.Amount) string {
 	label, text := string(name), ""
 	switch name.Unit() {
@@ -174,7 +174,7 @@ var effects = map[model.Effect]string{
 	model.Misleading: "it does not do what it seems to",
 }
 
-// writeNeeds writes what a run provides in the balancer's place of work: certificates, directories, services.
+// writeNeeds writes what a run provides for the balancer: certificates, directories, services.
 func writeNeeds(w io.Writer, needs []model.Need, verbose bool) {
 	if len(needs) == 0 {
 		return
@@ -215,7 +215,7 @@ func writeUnread(w io.Writer, unread []model.Unread, verbose bool) {
 		return
 	}
 	if !verbose {
-		return // the last line counts them
+		return // linesUsed counts them
 	}
 	fmt.Fprint(w, "\nNo claims derived from:\n")
 	var reasons []string
@@ -234,7 +234,7 @@ func writeUnread(w io.Writer, unread []model.Unread, verbose bool) {
 	}
 }
 
-// writeAnswer writes what the balancer itself says of the configuration.
+// writeAnswer writes the balancer's own answer to the configuration.
 func writeAnswer(w io.Writer, r report.Reading) {
 	a := r.Checker
 	if a == nil {

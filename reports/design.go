@@ -11,8 +11,8 @@ import (
 	"github.com/lbproof/lbproof/internal/units"
 )
 
-// WriteDesign writes the phases of a plan, and what each costs; verbose adds what they detect. Unless verbose it writes
-// nothing for the plan of a scenario, whose author knows it.
+// WriteDesign writes the phases of a plan with their cost and how many mistakes they detect; if verbose, also which.
+// Unless verbose, it writes nothing for the plan of a scenario.
 func WriteDesign(out io.Writer, p plan.Plan, verbose bool) error {
 	designed, requests, took := false, 0, time.Duration(0)
 	w := &strings.Builder{}
@@ -26,8 +26,8 @@ func WriteDesign(out io.Writer, p plan.Plan, verbose bool) error {
 			most = "≤ "
 		}
 		rows = append(rows, []string{
-			phase.Name, most + units.Number(phase.Count), fmt.Sprintf("%s%.0f s", most, phase.EstimatedDuration().Seconds()),
-			units.Number(len(phase.Detects)),
+			phase.Name, most + units.Number(phase.Count),
+			fmt.Sprintf("%s%.0f s", most, phase.EstimatedDuration().Seconds()), units.Number(len(phase.Detects)),
 		})
 	}
 	if !designed && !verbose {
@@ -39,11 +39,12 @@ func WriteDesign(out io.Writer, p plan.Plan, verbose bool) error {
 	if verbose {
 		writeDetects(w, plain.Value(p.Phases))
 	}
-	fmt.Fprintf(w, "%s requests at most, about %s plus start and stop\n\n", units.Number(requests), took.Round(time.Second))
-	return trimmed(out, w.String())
+	fmt.Fprintf(w, "%s requests at most, about %s plus start and stop\n\n",
+		units.Number(requests), took.Round(time.Second))
+	return writeTrimmed(out, w.String())
 }
 
-// writeDetects writes what each phase would detect, a line each.
+// writeDetects lists what each phase detects.
 func writeDetects(w io.Writer, phases []plan.Phase) {
 	for _, phase := range phases {
 		if len(phase.Detects) == 0 {

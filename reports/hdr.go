@@ -20,7 +20,7 @@ var hdr = Format{
 	Export: exportHdr,
 }
 
-// untaggable is what may not stand in a tag of the log's format.
+// untaggable matches characters that the log's format does not allow in a tag.
 var untaggable = regexp.MustCompile(`[, \r\n]+`)
 
 func exportHdr(w io.Writer, h history.History) error {
@@ -48,7 +48,8 @@ func exportHdr(w io.Writer, h history.History) error {
 	}
 	for hit := range h.Hits {
 		if hit.Phase < 0 || hit.Phase >= len(h.Plan.Phases) {
-			return fmt.Errorf("write the histogram log: hit %d is of a phase that the plan has not", hit.Seq)
+			return fmt.Errorf("write the histogram log: hit %d is in phase %d, which the plan lacks",
+				hit.Seq, hit.Phase)
 		}
 		if at := hit.Done.Truncate(time.Second); at != second || hit.Phase != load {
 			if err := flush(); err != nil {

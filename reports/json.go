@@ -11,12 +11,12 @@ import (
 
 var jsonText = Format{
 	Name:  "json",
-	Doc:   "everything that was decided and measured; its form is named in the field schema",
+	Doc:   "every verdict and measurement; the field schema names the version of the format",
 	File:  "report.json",
 	Write: func(w io.Writer, r report.Report) error { return WriteJSON(w, r) },
 }
 
-// WriteJSON writes a value so that people can read it too.
+// WriteJSON writes a value as indented JSON.
 func WriteJSON(out io.Writer, value any) error {
 	w := plain.NewJSONWriter(out)
 	e := json.NewEncoder(w)

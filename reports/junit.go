@@ -60,7 +60,7 @@ func writeJUnit(w io.Writer, r report.Report) error {
 		suite.add(junitVerdict(r, v))
 	}
 	for _, p := range r.Problems {
-		suite.add(junitOf(r, p))
+		suite.add(junitProblemCase(r, p))
 	}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
@@ -85,14 +85,15 @@ func (s *junitSuite) add(c junitCase) {
 	s.Cases = append(s.Cases, c)
 }
 
-// junitVerdict is the test case of a promise.
+// junitVerdict returns the test case of a promise.
 func junitVerdict(r report.Report, v report.Verdict) junitCase {
 	c := junitCase{
 		Name: v.Claim.ID, Class: "lbproof." + string(v.Claim.Check),
 		File: v.Claim.Pos.File, Line: v.Claim.Pos.Line,
 	}
 	text := v.Claim.Text + lines(
-		"measured", v.Measured, "predicted", v.Predicted, "test", v.Test, "power", v.Power, "why", v.Why, "instead", v.Instead)
+		"measured", v.Measured, "predicted", v.Predicted, "test", v.Test, "power", v.Power,
+		"why", v.Why, "instead", v.Instead)
 	problem := &junitProblem{
 		Message: fmt.Sprintf("%s: %s: %s", v.Claim.Pos, v.Outcome, v.Reason),
 		Text:    strings.Join(append([]string{text}, v.Counter...), "\n"),
@@ -114,8 +115,8 @@ func junitVerdict(r report.Report, v report.Verdict) junitCase {
 	return c
 }
 
-// junitOf is the test case of a part of the configuration that cannot work as written.
-func junitOf(r report.Report, p model.Problem) junitCase {
+// junitProblemCase returns the test case of a part of the configuration that cannot work as written.
+func junitProblemCase(r report.Report, p model.Problem) junitCase {
 	c := junitCase{
 		Name:  fmt.Sprintf("%s %s", p.Effect, p.Pos),
 		Class: "lbproof.problems", File: p.Pos.File, Line: p.Pos.Line,
@@ -132,7 +133,7 @@ func junitOf(r report.Report, p model.Problem) junitCase {
 	return c
 }
 
-// lines are labels, each followed by its text, on lines of their own; those with an empty text are left out.
+// lines formats pairs of a label and a text, one per line, and skips empty texts.
 func lines(labelled ...string) string {
 	var b strings.Builder
 	for i := 0; i < len(labelled); i += 2 {

@@ -11,8 +11,8 @@ import (
 	"github.com/lbproof/lbproof/internal/report"
 )
 
-// WriteMutations writes the coverage of a configuration's lines, then the survivors, what is untestable, and mutations
-// that refuted promises of other lines as well.
+// WriteMutations writes the coverage of a configuration's lines, then the mutations that survived, are untestable, or
+// refuted promises of other lines as well.
 func WriteMutations(w io.Writer, raw []report.Mutation) error {
 	all := plain.Value(raw)
 	var b strings.Builder
@@ -44,7 +44,7 @@ func WriteMutations(w io.Writer, raw []report.Mutation) error {
 	return err
 }
 
-// coverage is how many lines are tested, and how the mutations were decided.
+// coverage counts the tested lines, and the mutations by their outcome.
 func coverage(all []report.Mutation) string {
 	count := map[string]int{}
 	took := time.Duration(0)
@@ -52,18 +52,19 @@ func coverage(all []report.Mutation) string {
 		count[m.Outcome]++
 		took += m.Duration
 	}
-	noticed, lines := report.Coverage(all)
+	tested, lines := report.Coverage(all)
 	percent := 0.
 	if lines > 0 {
-		percent = 100 * float64(noticed) / float64(lines)
+		percent = 100 * float64(tested) / float64(lines)
 	}
-	return fmt.Sprintf("%d of %d lines with claims are tested (%.0f %%): ", noticed, lines, percent) +
+	return fmt.Sprintf("%d of %d lines with claims are tested (%.0f %%): ", tested, lines, percent) +
 		fmt.Sprintf("%d mutations killed, %d refused by the balancer, %d survived, %d untestable",
-			count[report.MutationKilled], count[report.MutationRefused], count[report.MutationSurvived], count[report.MutationUntestable]) +
+			count[report.MutationKilled], count[report.MutationRefused],
+			count[report.MutationSurvived], count[report.MutationUntestable]) +
 		fmt.Sprintf(" (runs took %s)", took.Round(time.Second))
 }
 
-// changed describes a mutation. It takes the original text, which it quotes.
+// changed describes a mutation. m holds the original text, not yet escaped.
 func changed(m report.Mutation) string {
 	if m.New == "" {
 		return plain.Text(fmt.Sprintf("without %q", m.Old))

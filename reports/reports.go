@@ -1,4 +1,4 @@
-// Package reports writes what was decided, in one format per file. It decides nothing.
+// Package reports prints reports and measurements, in one format per file. It decides nothing.
 //
 // To add a format: one file here with its Write, one line in All, and a golden file in testdata.
 package reports
@@ -13,26 +13,26 @@ import (
 	"github.com/lbproof/lbproof/internal/units"
 )
 
-// Format is one way to write a report, or with Export instead of Write, what was measured.
+// Format writes a report, or with Export instead of Write, the measurements.
 type Format struct {
 	Name   string
 	Doc    string
-	File   string // its name in a run folder; empty where it is only printed
+	File   string // its name in a run folder; empty if it is only printed
 	Write  func(io.Writer, report.Report) error
 	Export func(io.Writer, history.History) error
 }
 
-// All is every format.
+// All lists every format.
 var All = []Format{
 	terminal, // tables for people
 	jsonText, // everything, for programs
 	junit,    // for CI systems
 
 	hdr,           // latencies, for HdrHistogram's tools
-	vegetaResults, // requests, for vegeta's
+	vegetaResults, // requests, for vegeta's tools
 }
 
-// Find gives the format of that name.
+// Find returns the format with that name.
 func Find(name string) (Format, error) {
 	var names []string
 	for _, f := range All {

@@ -18,7 +18,7 @@ import (
 	"github.com/lbproof/lbproof/internal/units"
 )
 
-// writeProvenance writes where the balancer's image came from and what it ran.
+// writeProvenance writes the origin of the balancer's image, and the configuration that it ran.
 func writeProvenance(w io.Writer, r report.Report) {
 	env := r.Env
 	for _, n := range env.Nodes {
@@ -32,7 +32,7 @@ func writeProvenance(w io.Writer, r report.Report) {
 	writeField(w, "rates", fmt.Sprintf("alpha %g over all promises, beta %g", r.Alpha, r.Beta))
 }
 
-// writePhases writes how each phase of traffic went, as its clients saw it.
+// writePhases writes a table of each phase's traffic as its clients saw it.
 func writePhases(w io.Writer, r report.Report) error {
 	var rows [][]string
 	for _, p := range r.Phases {
@@ -41,25 +41,27 @@ func writePhases(w io.Writer, r report.Report) error {
 		})
 	}
 	fmt.Fprintln(w)
-	return table(w, []string{"traffic", "requests", "failed", "per second", "p50 ms", "p99 ms", "max ms"}, rows, 1, 2, 3, 4, 5, 6)
+	head := []string{"traffic", "requests", "failed", "per second", "p50 ms", "p99 ms", "max ms"}
+	return table(w, head, rows, 1, 2, 3, 4, 5, 6)
 }
 
-// writeSenders writes who answered each phase, and what sending it took.
+// writeSenders writes a table of each phase's load generator, and of the servers that responded.
 func writeSenders(w io.Writer, r report.Report) error {
 	var rows [][]string
 	for _, p := range r.Phases {
 		rows = append(rows, []string{
-			p.Name, string(p.Engine), shares(p.Servers), fmt.Sprintf("%.2f", p.CPU), millis(p.LagP99), units.Number(p.Connections),
+			p.Name, string(p.Engine), formatCounts(p.Servers),
+			fmt.Sprintf("%.2f", p.CPU), millis(p.LagP99), units.Number(p.Connections),
 		})
 	}
 	fmt.Fprintln(w)
-	return table(w, []string{"sent", "engine", "answered by", "cores", "lag p99 ms", "connections"}, rows, 3, 4, 5)
+	return table(w, []string{"sent", "engine", "responses from", "cores", "lag p99 ms", "connections"}, rows, 3, 4, 5)
 }
 
-// minFairnessAnswers is how many answers make a phase's fairness worth a line.
-const minFairnessAnswers = 100
+// minFairnessResponses is the number of responses from which on a phase's fairness is printed.
+const minFairnessResponses = 100
 
-// writeFairness writes how evenly each pool was loaded, phase by phase.
+// writeFairness writes a table of how evenly each phase loaded each pool.
 func writeFairness(w io.Writer, r report.Report) error {
 	var rows [][]string
 	for i, p := range r.Phases {
@@ -67,7 +69,7 @@ func writeFairness(w io.Writer, r report.Report) error {
 			continue // an outage makes it unfair on purpose
 		}
 		for _, f := range p.Fairness {
-			if f.Answers >= minFairnessAnswers {
+			if f.Answers >= minFairnessResponses {
 				rows = append(rows, []string{
 					p.Name, f.Pool, units.Number(f.Answers), jain(f),
 					fmt.Sprintf("%.1f %% (%.1f–%.1f)", 100*f.CV, 100*f.LowCV, 100*f.HighCV),
@@ -79,7 +81,7 @@ func writeFairness(w io.Writer, r report.Report) error {
 		return nil
 	}
 	fmt.Fprintln(w)
-	head := []string{"fairness", "pool", "answers", "Jain's index, weighted", "variation"}
+	head := []string{"fairness", "pool", "responses", "Jain's index, weighted", "variation"}
 	return table(w, head, rows, 2)
 }
 
@@ -88,7 +90,7 @@ func isFaulty(r report.Report, phase int) bool {
 	return slices.ContainsFunc(r.Env.Faults, func(f history.FaultWindow) bool { return f.Event.Phase == phase })
 }
 
-// jain is the index with its interval, with as many digits as tell the ends of the interval apart.
+// jain formats the index with its interval, with enough digits to distinguish the ends of the interval.
 func jain(f report.Fairness) string {
 	digits := 4
 	for digits < 9 && fmt.Sprintf("%.*f", digits, f.LowJain) == fmt.Sprintf("%.*f", digits, f.HighJain) {
@@ -97,7 +99,7 @@ func jain(f report.Fairness) string {
 	return fmt.Sprintf("%.*f (%.*f–%.*f)", digits, f.Jain, digits, f.LowJain, digits, f.HighJain)
 }
 
-// writeContainers writes what each container used, in the phase in which it used most.
+// writeContainers writes a table of each container's usage: the maxima over all phases, and the sums of bytes.
 func writeContainers(w io.Writer, r report.Report) error {
 	most := map[string]report.Usage{}
 	for _, p := range r.Phases {
@@ -138,7 +140,7 @@ func writeContainers(w io.Writer, r report.Report) error {
 	return table(w, head, rows, 1, 2, 3, 4, 5, 6, 7)
 }
 
-// writeBreakingPoint writes the load at which a phase broke, if it looks for that.
+// writeBreakingPoint writes the rate at which a phase broke, if it searches for that.
 func writeBreakingPoint(w io.Writer, p report.Phase) {
 	switch {
 	case p.BreakingRate > 0:
@@ -156,7 +158,8 @@ func writeConnections(w io.Writer, p report.Phase) {
 			units.Number(p.Handshakes), units.Number(p.Resumed), millis(p.HandshakeP50), millis(p.HandshakeP99))
 	}
 	if p.Engine == plan.Vegeta && p.Connections > 0 {
-		writeNote(w, p, "%s connections, %.1f requests (HTTP/2: streams) on each", units.Number(p.Connections), p.RequestsPerConnection)
+		writeNote(w, p, "%s connections, %.1f requests (HTTP/2: streams) on each",
+			units.Number(p.Connections), p.RequestsPerConnection)
 	}
 	if p.Engine == plan.WebSocket {
 		writeNote(w, p, "%s connections held open, %s of them reopened",
@@ -176,10 +179,12 @@ func writeFailures(w io.Writer, p report.Phase) {
 	}
 	var kinds []string
 	for _, f := range p.Failures {
-		kinds = append(kinds, fmt.Sprintf("%s × %s (first after %.2f s)", units.Number(f.Count), f.Kind, f.First.Seconds()))
+		kinds = append(kinds,
+			fmt.Sprintf("%s × %s (first after %.2f s)", units.Number(f.Count), f.Kind, f.First.Seconds()))
 	}
 	writeNote(w, p, "failed: %s; first failure with %s requests in flight, peak %s in flight, %s without failures",
-		strings.Join(kinds, ", "), units.Number(p.FirstFailureInFlight), units.Number(p.MaxInFlight), units.Number(p.MaxInFlightOK))
+		strings.Join(kinds, ", "), units.Number(p.FirstFailureInFlight),
+		units.Number(p.MaxInFlight), units.Number(p.MaxInFlightOK))
 }
 
 // writeThrottled names the containers whose CPU limit slowed down a phase of the given duration.
@@ -187,7 +192,8 @@ func writeThrottled(w io.Writer, p report.Phase, took time.Duration) {
 	var slowed []string
 	for _, u := range p.Usage {
 		if u.Limit > 0 && u.Throttled >= report.ThrottledShare && u.Fits(took) {
-			slowed = append(slowed, fmt.Sprintf("%s %.0f %% of the time (limit %g cores)", u.Node, 100*u.Throttled, u.Limit))
+			slowed = append(slowed,
+				fmt.Sprintf("%s %.0f %% of the time (limit %g cores)", u.Node, 100*u.Throttled, u.Limit))
 		}
 	}
 	if len(slowed) > 0 {
@@ -195,7 +201,7 @@ func writeThrottled(w io.Writer, p report.Phase, took time.Duration) {
 	}
 }
 
-// writeLog writes what the balancer complained of under the traffic.
+// writeLog writes the problems that the balancer logged during traffic.
 func writeLog(w io.Writer, r report.Report) {
 	if len(r.Env.LogEntries) == 0 {
 		return
@@ -252,8 +258,8 @@ func faultLine(m history.FaultWindow) string {
 	return fmt.Sprintf("%s: in force from %.2f s to %.2f s", what, m.StartsBy.Seconds(), m.EndsBy.Seconds())
 }
 
-// shares prints who answered how often.
-func shares(servers map[string]int) string {
+// formatCounts formats the number of responses per server.
+func formatCounts(servers map[string]int) string {
 	var parts []string
 	for name, n := range servers {
 		parts = append(parts, fmt.Sprintf("%s %d", name, n))
@@ -271,10 +277,10 @@ func rate(p report.Phase) string {
 
 func millis(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }
 
-// cellWidth is how wide a cell of text may be, in characters.
+// cellWidth limits the width of a text cell, in characters.
 const cellWidth = 26
 
-// table writes rows under a head; the numbered columns are flushed right.
+// table writes rows below a head; right numbers the columns to align right.
 func table(w io.Writer, head []string, rows [][]string, right ...int) error {
 	align := make([]tw.Align, len(head))
 	for i := range align {

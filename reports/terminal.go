@@ -21,8 +21,8 @@ var terminal = Format{
 	Write: func(w io.Writer, r report.Report) error { return WriteTerminal(w, r, false) },
 }
 
-// WriteTerminal writes a report for people, findings first, in 80 columns. Verbose adds every upheld promise with its
-// evidence, and the tables of traffic, containers and fairness.
+// WriteTerminal writes a report as text, findings first, in 80 columns. If verbose, it adds every upheld promise with
+// its evidence, and the tables of traffic, containers and fairness.
 func WriteTerminal(out io.Writer, r report.Report, verbose bool) error {
 	r = plain.Value(r)
 	w := &strings.Builder{}
@@ -32,22 +32,22 @@ func WriteTerminal(out io.Writer, r report.Report, verbose bool) error {
 	}
 	writeFindings(w, r)
 	writeUpheld(w, r, verbose)
-	writeOutside(w, r, verbose)
+	writeNotEvaluated(w, r, verbose)
 	if err := writeTraffic(w, r, verbose); err != nil {
 		return err
 	}
 	writeRemarks(w, r, verbose)
-	return trimmed(out, w.String())
+	return writeTrimmed(out, w.String())
 }
 
-// Summary is the first line of a report: what was tested, and how many promises had which outcome.
+// Summary returns the first line of a report: what was tested, and the number of promises per outcome.
 func Summary(r report.Report) string {
 	text := r.Name
 	if balancer := versionOf(r.Balancer, r.Env.Balancer); balancer != "" {
 		text += " on " + balancer
 	}
 	text += ": " + strings.Join(counts(r), ", ")
-	if took := lasted(r); took > 0 {
+	if took := trafficDuration(r); took > 0 {
 		text += fmt.Sprintf(" (%s)", took.Round(time.Second))
 	}
 	return text
@@ -64,7 +64,7 @@ func counts(r report.Report) (parts []string) {
 	add(len(r.Problems), "cannot work")
 	add(r.Count(report.Untestable), "untestable")
 	add(r.Count(report.Upheld)+r.Notes(report.Upheld), "upheld")
-	switch notes := len(noted(r)); notes {
+	switch notes := len(listNotes(r)); notes {
 	case 0:
 	case 1:
 		add(1, "note")
@@ -78,23 +78,23 @@ func counts(r report.Report) (parts []string) {
 	return parts
 }
 
-// versionNumber is what looks like a version in the output of a version command.
+// versionNumber matches a version in the output of a version command.
 var versionNumber = regexp.MustCompile(`[0-9]+(\.[0-9]+)+`)
 
-// versionOf is the balancer with its version, as "nginx 1.22.1"; text is the output of its version command.
+// versionOf returns the balancer with its version, "nginx 1.22.1"; text is the output of its version command.
 func versionOf(balancer, text string) string {
 	return strings.TrimSpace(balancer + " " + versionNumber.FindString(text))
 }
 
-// lasted is how long the run drove traffic.
-func lasted(r report.Report) time.Duration {
+// trafficDuration returns how long the run sent traffic.
+func trafficDuration(r report.Report) time.Duration {
 	if n := len(r.Env.Phases); n > 0 {
 		return r.Env.Phases[n-1].End
 	}
 	return 0
 }
 
-// writeFindings writes what needs somebody's attention, the most important first.
+// writeFindings writes refuted and undecided promises, problems, untestable promises and notes, in this order.
 func writeFindings(w io.Writer, r report.Report) {
 	for _, outcome := range []report.Outcome{report.Refuted, report.Undecided} {
 		for _, v := range r.Verdicts {
@@ -114,7 +114,7 @@ func writeFindings(w io.Writer, r report.Report) {
 			writeVerdict(w, v)
 		}
 	}
-	notes := noted(r)
+	notes := listNotes(r)
 	if len(notes) == 0 {
 		return
 	}
@@ -124,8 +124,8 @@ func writeFindings(w io.Writer, r report.Report) {
 	}
 }
 
-// noted are the implied promises that were not upheld and do not count.
-func noted(r report.Report) (notes []report.Verdict) {
+// listNotes returns the implied promises that were not upheld and do not count.
+func listNotes(r report.Report) (notes []report.Verdict) {
 	for _, v := range r.Verdicts {
 		if v.Outcome != report.Upheld && !v.NotEvaluated && !r.Counts(v) {
 			notes = append(notes, v)
@@ -134,7 +134,7 @@ func noted(r report.Report) (notes []report.Verdict) {
 	return notes
 }
 
-// writeVerdict writes one promise with what was seen and what to do about it.
+// writeVerdict writes one promise with its evidence, and what to do about it.
 func writeVerdict(w io.Writer, v report.Verdict) {
 	writeHead(w, strings.ToUpper(v.Outcome.String()), v.Claim.Pos.String(), v.Claim.ID)
 	writeField(w, "", v.Claim.Text)
@@ -158,7 +158,7 @@ func writeVerdict(w io.Writer, v report.Verdict) {
 	writeField(w, "instead", v.Instead)
 }
 
-// evidence is what was measured and what was predicted.
+// evidence joins what was measured and what was predicted.
 func evidence(v report.Verdict) string {
 	if v.Measured == "" || v.Predicted == "" {
 		return v.Measured
@@ -198,8 +198,8 @@ func writeUpheld(w io.Writer, r report.Report, verbose bool) {
 	}
 }
 
-// writeOutside names what the scenario does not evaluate.
-func writeOutside(w io.Writer, r report.Report, verbose bool) {
+// writeNotEvaluated lists the promises that the scenario does not evaluate.
+func writeNotEvaluated(w io.Writer, r report.Report, verbose bool) {
 	var outside []report.Verdict
 	for _, v := range r.Verdicts {
 		if v.NotEvaluated {
@@ -233,8 +233,8 @@ func perCheck(verdicts []report.Verdict) []string {
 	return countPerCheck(of)
 }
 
-// writeTraffic writes the tables that explain the verdicts: all of them if verbose, else those of a scenario that
-// states what its traffic must look like.
+// writeTraffic writes the tables that explain the verdicts: all if verbose, else the phases of a scenario with
+// expectations.
 func writeTraffic(w io.Writer, r report.Report, verbose bool) error {
 	if verbose {
 		return errors.Join(writePhases(w, r), writeSenders(w, r), writeContainers(w, r), writeFairness(w, r))
@@ -247,7 +247,7 @@ func writeTraffic(w io.Writer, r report.Report, verbose bool) error {
 	return nil
 }
 
-// writeRemarks writes what explains an outcome beside the verdicts; verbose writes all that there is.
+// writeRemarks writes what explains the verdicts besides the tables; without verbose, only what is unusual.
 func writeRemarks(w io.Writer, r report.Report, verbose bool) {
 	for i, p := range r.Phases {
 		writeBreakingPoint(w, p)

@@ -7,15 +7,14 @@ import (
 	"unicode/utf8"
 )
 
-// width is how many columns text for people has. It is the same on every terminal and in a pipe, so that two outputs can be
-// compared.
+// width is the number of columns of text output. It does not depend on the terminal, so that outputs can be compared.
 const width = 80
 
-// indent is the width of the column of labels, as "   measured  ".
+// indent is the width of the column of labels: "   measured  ".
 const indent = 13
 
-// writeHead writes the first line of a finding: the word, the line of the configuration, and its name, which goes to
-// a line of its own if it does not fit.
+// writeHead writes the first line of a finding: word, position in the configuration, and name, which goes to the next
+// line if it does not fit.
 func writeHead(w io.Writer, word, pos, name string) {
 	head := strings.TrimSpace(word + "  " + pos)
 	if utf8.RuneCountInString(head)+2+utf8.RuneCountInString(name) <= width {
@@ -37,10 +36,10 @@ func writeField(w io.Writer, label, text string) {
 	writeIndented(w, fmt.Sprintf("   %-*s", indent-3, label), strings.Repeat(" ", indent), text)
 }
 
-// writeHanging writes a text behind a lead, whose later lines are indented by two.
+// writeHanging writes a text after a lead and indents continuation lines by two.
 func writeHanging(w io.Writer, lead, text string) { writeIndented(w, lead, "  ", text) }
 
-// writeList wraps a list of items, which are not broken, behind a lead.
+// writeList writes a lead and a list of items, and breaks lines between items only.
 func writeList(w io.Writer, lead string, items []string) {
 	fmt.Fprint(w, lead)
 	column := utf8.RuneCountInString(lead)
@@ -64,7 +63,7 @@ func writeList(w io.Writer, lead string, items []string) {
 	fmt.Fprintln(w)
 }
 
-// Row is a line of a list: a name, and a text that describes it.
+// Row is a row of a list: a name and its description.
 type Row struct{ Name, Text string }
 
 // WriteRows writes a list in two columns, the texts wrapped. A row without a name continues the one above.
@@ -78,10 +77,10 @@ func WriteRows(out io.Writer, rows []Row) error {
 		lead := fmt.Sprintf("  %-*s  ", longest, r.Name)
 		writeIndented(w, lead, strings.Repeat(" ", utf8.RuneCountInString(lead)), r.Text)
 	}
-	return trimmed(out, w.String())
+	return writeTrimmed(out, w.String())
 }
 
-// Wrap wraps the paragraphs of a text at 80 columns. Lines that begin with a space stay as they are.
+// Wrap wraps the paragraphs of a text at 80 columns. Lines that begin with a space are unchanged.
 func Wrap(text string) string {
 	w := &strings.Builder{}
 	paragraph := ""
@@ -103,7 +102,7 @@ func Wrap(text string) string {
 	return strings.TrimRight(w.String(), "\n")
 }
 
-// writeIndented wraps each line of a text at width. A word that is too long for a line has one to itself.
+// writeIndented wraps each line of a text at width. A word longer than a line gets its own line.
 func writeIndented(w io.Writer, first, rest, text string) {
 	lead := first
 	for line := range strings.SplitSeq(text, "\n") {
@@ -127,8 +126,8 @@ func writeIndented(w io.Writer, first, rest, text string) {
 	}
 }
 
-// trimmed writes a text without spaces at the ends of its lines.
-func trimmed(w io.Writer, text string) error {
+// writeTrimmed writes a text without spaces at the ends of its lines.
+func writeTrimmed(w io.Writer, text string) error {
 	for line := range strings.Lines(text) {
 		if _, err := io.WriteString(w, strings.TrimRight(line, " \n")+"\n"); err != nil {
 			return err

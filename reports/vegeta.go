@@ -23,7 +23,7 @@ func exportVegeta(out io.Writer, h history.History) error {
 	encode := vegeta.NewJSONEncoder(w)
 	for hit := range h.Hits {
 		if hit.Phase < 0 || hit.Phase >= len(h.Plan.Phases) {
-			return fmt.Errorf("write the results: hit %d is of a phase that the plan has not", hit.Seq)
+			return fmt.Errorf("write the results: hit %d is in phase %d, which the plan lacks", hit.Seq, hit.Phase)
 		}
 		l := h.Plan.Phases[hit.Phase]
 		r := l.Request(hit.Index)
@@ -34,7 +34,7 @@ func exportVegeta(out io.Writer, h history.History) error {
 			Method: r.Method, URL: r.Path, Headers: map[string][]string{},
 		}
 		if hit.Err == "" && (hit.Code < 200 || hit.Code >= 400) {
-			result.Error = fmt.Sprint(hit.Code) // for vegeta too such an answer is an error
+			result.Error = fmt.Sprint(hit.Code) // vegeta too reports such a response as an error
 		}
 		if hit.Server != "" {
 			result.Headers[history.ServerHeader] = []string{hit.Server}

@@ -1,3 +1,3 @@
-// Package report is the fourth of the four documents: what follows from a history. It holds a verdict per claim, and sums of
-// phases, faults and containers that explain them. The formats in which it is printed are in the package reports.
+// Package report is the fourth of the four documents: what follows from a history. It holds a verdict per claim, and
+// summaries of phases, deliveries and containers that explain them. Package reports prints it.
 package report

@@ -6,14 +6,14 @@ import (
 	"github.com/lbproof/lbproof/internal/model"
 )
 
-// Mutation is a changed line of a configuration and what came of it.
+// Mutation is a changed line of a configuration and the result of the run with it.
 type Mutation struct {
 	Pos          model.Pos     `json:"pos"`
 	Old          string        `json:"old"`
-	New          string        `json:"new"`                     // empty: the line is left out
+	New          string        `json:"new"`                     // empty: the line is removed
 	Claims       []string      `json:"claims"`                  // that the line makes
-	Outcome      string        `json:"outcome,omitempty"`       // empty while it is not known
-	Killers      []string      `json:"killers,omitempty"`       // those of Claims that were refuted
+	Outcome      string        `json:"outcome,omitempty"`       // empty until decided
+	Killers      []string      `json:"killers,omitempty"`       // claims of the line that were refuted
 	OtherKillers []string      `json:"other_killers,omitempty"` // promises of other lines that were refuted too
 	Reason       string        `json:"reason,omitempty"`
 	Duration     time.Duration `json:"duration_ns,omitempty"`
@@ -23,12 +23,12 @@ type Mutation struct {
 const (
 	MutationKilled          = "killed"           // a promise of the line was refuted
 	MutationRefused         = "refused"          // the balancer does not start with it
-	MutationSurvived        = "survived"         // no promise of the line noticed
-	MutationOriginalRefuted = "original refuted" // the file as it is breaks all promises of the line
+	MutationSurvived        = "survived"         // no promise of the line was refuted
+	MutationOriginalRefuted = "original refuted" // the original file violates all promises of the line
 	MutationUntestable      = "untestable"       // no run can test a promise of the line
 )
 
-// Survivors counts the mutations that nobody noticed.
+// Survivors returns the number of mutations that survived.
 func Survivors(all []Mutation) int {
 	n := 0
 	for _, m := range all {
@@ -39,8 +39,8 @@ func Survivors(all []Mutation) int {
 	return n
 }
 
-// Coverage is how many lines have a mutation that a run can test, and of how many each was noticed.
-func Coverage(all []Mutation) (noticed, lines int) {
+// Coverage returns the number of lines with a mutation that a run can test, and on how many of them none survived.
+func Coverage(all []Mutation) (tested, lines int) {
 	survived := map[model.Pos]bool{}
 	for _, m := range all {
 		if m.Outcome == MutationOriginalRefuted || m.Outcome == MutationUntestable {
@@ -48,10 +48,10 @@ func Coverage(all []Mutation) (noticed, lines int) {
 		}
 		survived[m.Pos] = survived[m.Pos] || m.Outcome == MutationSurvived
 	}
-	for _, is := range survived {
-		if !is {
-			noticed++
+	for _, hasSurvivor := range survived {
+		if !hasSurvivor {
+			tested++
 		}
 	}
-	return noticed, len(survived)
+	return tested, len(survived)
 }

@@ -5,7 +5,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Reading is what lbproof, and if asked the balancer itself, say of a configuration before a run.
+// Reading is what lbproof finds in a configuration without a run, with the balancer's own answer if it was run.
 type Reading struct {
 	Balancer string                `json:"balancer"`
 	Claims   []Promise             `json:"claims"`
@@ -28,7 +28,7 @@ func (r Reading) Refused() bool {
 	return r.Checker != nil && !(r.Checker.Accepted && r.Checker.Started)
 }
 
-// Fails reports whether a problem fails the gate. The balancer has the last word on what it rejects.
+// Fails reports whether a problem fails the gate. A rejected part does not count if the balancer accepts it.
 func (r Reading) Fails(g Gate) bool {
 	for _, p := range r.Problems {
 		accepted := p.Effect == model.Rejected && r.Checker != nil && r.Checker.Accepted

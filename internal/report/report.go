@@ -11,7 +11,7 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// Outcome is what a run says of a claim. The zero value is Undecided: silence proves nothing.
+// Outcome is the result for a claim. The zero value is Undecided: missing data proves nothing.
 type Outcome int
 
 // The outcomes.
@@ -26,10 +26,10 @@ var outcomes = [...]string{"undecided", "upheld", "refuted", "untestable"}
 
 func (o Outcome) String() string { return outcomes[o] }
 
-// MarshalText makes outcomes words in JSON.
+// MarshalText implements encoding.TextMarshaler.
 func (o Outcome) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
-// UnmarshalText is the inverse of MarshalText.
+// UnmarshalText implements encoding.TextUnmarshaler.
 func (o *Outcome) UnmarshalText(text []byte) error {
 	for i, name := range outcomes {
 		if name == string(text) {
@@ -40,7 +40,7 @@ func (o *Outcome) UnmarshalText(text []byte) error {
 	return fmt.Errorf("unknown outcome %q", text)
 }
 
-// Verdict is the decision on one claim, with all that a reader needs to doubt it.
+// Verdict is the decision on one claim, with the evidence to check it.
 type Verdict struct {
 	Claim     plan.Claim `json:"claim"`
 	Outcome   Outcome    `json:"outcome"`
@@ -62,20 +62,20 @@ type Verdict struct {
 
 // Gate decides which findings fail a run.
 type Gate struct {
-	Strict bool           `json:"strict,omitempty"` // promises that only defaults imply count as well
-	FailOn []model.Effect `json:"fail_on"`          // problems with these effects count
+	Strict bool           `json:"strict,omitempty"` // promises that only defaults imply count too
+	FailOn []model.Effect `json:"fail_on"`          // problems with these effects count; none if empty
 }
 
-// Report is all that is said of a run.
+// Report holds the results of a run.
 type Report struct {
 	Schema   string              `json:"schema"` // ReportSchema
 	Name     string              `json:"name"`
-	Balancer string              `json:"balancer"` // its name; Env.Balancer is its version in its own words
+	Balancer string              `json:"balancer"` // its name; Env.Balancer is its own version text
 	Alpha    float64             `json:"alpha"`
 	Beta     float64             `json:"beta"`
 	Env      history.Environment `json:"environment"`
-	JudgedBy string              `json:"judged_by"` // the version of lbproof that judged; Env.Lbproof recorded
-	Designed bool                `json:"designed"`  // lbproof designed the experiments for the configuration; else: a scenario
+	JudgedBy string              `json:"judged_by"` // the lbproof version that judged; Env.Lbproof recorded
+	Designed bool                `json:"designed"`  // lbproof designed the experiments; false: a scenario
 	Gate     Gate                `json:"gate"`
 	Verdicts []Verdict           `json:"verdicts"`
 	Problems []model.Problem     `json:"problems"` // parts of the configuration that cannot work as written
@@ -124,22 +124,22 @@ type Phase struct {
 	MaxInFlight           int           `json:"max_in_flight"`
 	MaxInFlightOK         int           `json:"max_in_flight_ok"` // without a failure
 	FirstFailureInFlight  int           `json:"first_failure_in_flight,omitempty"`
-	// MaxGoodRate and BreakingRate belong to a phase that ends at its breaking point: requests due in the last good second, and
-	// in the first bad one. BreakingRate is 0 if there was none.
+	// MaxGoodRate and BreakingRate are set for a phase that ends at its breaking point: the requests due in the last
+	// good second, and in the first bad one (0 if there was none).
 	MaxGoodRate  int `json:"max_good_rate,omitempty"`
 	BreakingRate int `json:"breaking_rate,omitempty"`
 }
 
 // Failure is one kind of failed requests of a phase.
 type Failure struct {
-	Kind  string        `json:"kind"` // an Err, or a status
+	Kind  string        `json:"kind"` // a history.Err, or a status
 	Count int           `json:"count"`
 	First time.Duration `json:"first_ns"` // when the first of them was sent
 }
 
-// Fairness compares the responses of a pool's servers with their weights: Jain's weighted index, 1 if no server is favoured, and the
-// coefficient of variation of responses per weight, 0 then. The intervals have a confidence of 99.9 % for servers that are drawn
-// independently; round robin varies less.
+// Fairness compares the responses of a pool's servers with their weights: Jain's weighted index and the coefficient of
+// variation of responses per weight, 1 and 0 if no server is favoured. The intervals have a confidence of 99.9 % for
+// independent draws of servers; round robin varies less.
 type Fairness struct {
 	Pool     string  `json:"pool"`
 	Answers  int     `json:"answers"`
@@ -161,11 +161,11 @@ type Usage struct {
 	Received  int64   `json:"received"`            // bytes
 	Sent      int64   `json:"sent"`
 	Restarts  int     `json:"restarts,omitempty"`
-	// Window is the time between the samples; longer than the phase if that is short.
+	// Window is the time between the samples, which exceeds a short phase.
 	Window time.Duration `json:"window_ns"`
 }
 
-// Fits reports whether the usage is mostly that of a phase with the duration.
+// Fits reports whether the usage is mostly that of a phase of this duration.
 func (u Usage) Fits(took time.Duration) bool { return u.Window <= 3*took }
 
 // ThrottledShare is the share of throttled time above which latencies show the CPU limit rather than the balancer.
@@ -193,20 +193,20 @@ func (r Report) Counts(v Verdict) bool {
 	return !v.NotEvaluated && (r.Gate.Strict || !v.Claim.Implicit)
 }
 
-// Count is the number of verdicts with an outcome that affect the exit code.
+// Count returns the number of verdicts with an outcome that affect the exit code.
 func (r Report) Count(o Outcome) int {
-	return r.number(func(v Verdict) bool { return v.Outcome == o && r.Counts(v) })
+	return r.count(func(v Verdict) bool { return v.Outcome == o && r.Counts(v) })
 }
 
-// Notes are the implied promises with an outcome; they do not affect the exit code.
+// Notes returns the number of implied promises with an outcome; they do not affect the exit code.
 func (r Report) Notes(o Outcome) int {
-	return r.number(func(v Verdict) bool { return v.Outcome == o && !v.NotEvaluated && !r.Counts(v) })
+	return r.count(func(v Verdict) bool { return v.Outcome == o && !v.NotEvaluated && !r.Counts(v) })
 }
 
-// NotEvaluated is the number of promises that the scenario does not evaluate.
-func (r Report) NotEvaluated() int { return r.number(func(v Verdict) bool { return v.NotEvaluated }) }
+// NotEvaluated returns the number of promises that the scenario does not evaluate.
+func (r Report) NotEvaluated() int { return r.count(func(v Verdict) bool { return v.NotEvaluated }) }
 
-func (r Report) number(has func(Verdict) bool) int {
+func (r Report) count(has func(Verdict) bool) int {
 	n := 0
 	for _, v := range r.Verdicts {
 		if has(v) {
@@ -219,7 +219,7 @@ func (r Report) number(has func(Verdict) bool) int {
 // Fails reports whether a problem affects the exit code.
 func (g Gate) Fails(p model.Problem) bool { return slices.Contains(g.FailOn, p.Effect) }
 
-// ExitCode is 1 if a promise is refuted or a problem fails the gate, 4 if the run was cut short, 3 if a promise is
+// ExitCode returns 1 if a promise is refuted or a problem fails the gate, 4 if the run was cut short, 3 if a promise is
 // undecided or nothing was upheld, else 0.
 func (r Report) ExitCode() int {
 	switch {

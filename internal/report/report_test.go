@@ -17,5 +17,6 @@ func TestBuilds(t *testing.T) {
 	f("recorded by lbproof v1.0.0, judged by lbproof v1.1.0", "v1.0.0", "v1.1.0")
 	f("recorded by lbproof (unknown version), judged by lbproof v1.1.0", "", "v1.1.0")
 	f("", "(devel) 3fJ1xqHn0dU5", "(devel) 3fJ1xqHn0dU5")
-	f("recorded by lbproof (devel) 3fJ1xqHn0dU5, judged by lbproof (devel) 8Zq0rmC1yW2b", "(devel) 3fJ1xqHn0dU5", "(devel) 8Zq0rmC1yW2b")
+	f("recorded by lbproof (devel) 3fJ1xqHn0dU5, judged by lbproof (devel) 8Zq0rmC1yW2b",
+		"(devel) 3fJ1xqHn0dU5", "(devel) 8Zq0rmC1yW2b")
 }
