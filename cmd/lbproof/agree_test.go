@@ -18,8 +18,8 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs"
 )
 
-// The readers' own cases are put before the real balancers: lbproof says of exactly those that are refused that they
-// would be, and all others start.
+// The real balancers refuse exactly those cases of the readers' tests that lbproof reports as rejected, and start with
+// all others.
 func TestReadersAgreeWithTheBalancers(t *testing.T) {
 	files, err := filepath.Glob("../../lbconfigs/testdata/*.txtar")
 	require.NoError(t, err)
@@ -56,16 +56,16 @@ func TestReadersAgreeWithTheBalancers(t *testing.T) {
 	}
 }
 
-// haproxyWords are parts of lines with quotes, escapes, comments and blanks wherever they may stand. No word has a line
-// break in it.
+// haproxyWords are parts of lines with quotes, escapes, comments and blanks in all positions. No word contains a line
+// break.
 var haproxyWords = []string{
 	"a b", "a\tb", "a\vb\fc", "a\u00a0b c", "a\rb", "a #b", "a#b", `a\#b c`, `a\\#b`, `"a # b" c`, `'a # b' c`, `"a b" 'c d'`, `a"b c"d'e f'g h`, `%[str("a b"),lower] c`, `"it's" 'say "x"'`,
 	`'it'\''s' b`, `a "" c`, `"" b`, `a ""`, `a\ b c`, `a\\b "c\\d"`, `a\"b "c\"d"`, `a\'b "c\'d"`, `"a\ b" 'c\ d'`, `'a\\b' 'c\"d'`, `a\tb "\t"c`, `\x41\x7a "\xc3\xa9"`, `'\x41\n' b`, `/\1/\. \[a\]`,
 	`"\é" a\`, "a\\\tb", `$a ${b`, `'$a' ^/b$`, `\$a "\$b"`, `"\${A}" "${LBPROOF_NONE-a "b 'c} d"`,
 }
 
-// HAProxy and lbproof read the same words. HAProxy names the first that it does not expect, of at most 50 lines:
-// "daemon" takes none, "maxconn" one.
+// HAProxy and lbproof split lines into the same words. For up to 50 lines, HAProxy names the first unexpected word:
+// "daemon" expects none, "maxconn" one.
 func TestWordsAgreeWithHAProxy(t *testing.T) {
 	unexpected := regexp.MustCompile(`cannot handle unexpected argument '(.*)'\.$`)
 	for n, keyword := range []string{"daemon", "maxconn"} {
@@ -82,9 +82,9 @@ func TestWordsAgreeWithHAProxy(t *testing.T) {
 		require.NoError(t, json.Unmarshal(p.stdout.Bytes(), &r))
 		require.NotNil(t, r.Checker, r.NotAsked)
 		theirs := map[int]string{} // line → word
-		for _, said := range r.Checker.Messages {
-			if m := unexpected.FindStringSubmatch(said.Text); m != nil {
-				theirs[said.Pos.Line] = m[1]
+		for _, message := range r.Checker.Messages {
+			if m := unexpected.FindStringSubmatch(message.Text); m != nil {
+				theirs[message.Pos.Line] = m[1]
 			}
 		}
 		require.NotEmpty(t, theirs)

@@ -23,21 +23,19 @@ import (
 	"github.com/lbproof/lbproof/lbconfigs"
 )
 
-// The tests in this file put every built-in configuration before the real balancer. Without Docker they fail; go test
-// -short leaves them out.
+// The tests in this file run the real balancer with every built-in configuration. They need Docker; go test -short
+// skips them.
 
-// builtinExpectations is what the real balancers do with each built-in configuration. says is what the balancer itself complains of,
-// at the place where lbproof has a problem; corrected are the edits after which it accepts the file, as lbproof
-// advises.
+// expectation is what a real balancer does with a built-in configuration.
 type expectation struct {
 	refused   bool
-	says      string
-	corrected []string // old, new
+	message   string   // printed by the balancer, about a line that lbproof reports too
+	corrected []string // pairs old, new: edits that lbproof advises, after which the balancer accepts the file
 	breaks    []string // promises that single requests refute
-	proven    bool     // it makes none that they could; TestDesignedExperiments runs it
-	header    string   // without which a program lets no request through
-	scenario  string   // that is made for it
-	elsewhere bool     // the balancer names the end of the block, lbproof its beginning
+	proven    bool     // it makes none that they could refute; TestDesignedExperiments runs it
+	header    string   // required by a program, which rejects requests without it
+	scenario  string   // written for this configuration
+	otherLine bool     // the balancer names the end of the block, lbproof its beginning
 }
 
 var builtinExpectations = map[string]expectation{
@@ -75,21 +73,21 @@ var builtinExpectations = map[string]expectation{
 	"nginx/phoenix-status":       {},
 	"nginx/sysmanage-health":     {},
 	"nginx/sysmanage-lua":        {header: "Cookie: sessionid=proof", scenario: "session-router"},
-	"nginx/orchestry-canary":     {refused: true, says: `"split_clients" directive is not allowed here`},
-	"nginx/orchestry-empty":      {refused: true, says: "no servers are inside upstream", elsewhere: true, breaks: []string{"answered/"}, corrected: []string{"upstream shop_upstream {", "upstream shop_upstream { server 127.0.0.1:1 down;"}},
-	"nginx/orchestry-flapping":   {refused: true, says: `balancing method does not support parameter "backup"`, corrected: []string{" backup;", ";"}},
-	"nginx/orchestry-least-time": {refused: true, says: `unknown directive "least_time"`, corrected: []string{"least_time header;", "least_conn;"}},
-	"nginx/orchestry-regex":      {refused: true, says: `unknown directive "1,2}/"`, corrected: []string{"~ ^/v[0-9]{1,2}/ {", `~ "^/v[0-9]{1,2}/" {`}},
+	"nginx/orchestry-canary":     {refused: true, message: `"split_clients" directive is not allowed here`},
+	"nginx/orchestry-empty":      {refused: true, message: "no servers are inside upstream", otherLine: true, breaks: []string{"answered/"}, corrected: []string{"upstream shop_upstream {", "upstream shop_upstream { server 127.0.0.1:1 down;"}},
+	"nginx/orchestry-flapping":   {refused: true, message: `balancing method does not support parameter "backup"`, corrected: []string{" backup;", ";"}},
+	"nginx/orchestry-least-time": {refused: true, message: `unknown directive "least_time"`, corrected: []string{"least_time header;", "least_conn;"}},
+	"nginx/orchestry-regex":      {refused: true, message: `unknown directive "1,2}/"`, corrected: []string{"~ ^/v[0-9]{1,2}/ {", `~ "^/v[0-9]{1,2}/" {`}},
 	"nginx/sysmanage": {
 		breaks:  []string{"response/http://sysmanage.example.com/health#Content-Type"},
-		refused: true, says: `"limit_req_zone" directive is not allowed here`, corrected: []string{
+		refused: true, message: `"limit_req_zone" directive is not allowed here`, corrected: []string{
 			"limit_req_zone $binary_remote_addr zone=api:10m rate=10r/s;\nlimit_req_zone $binary_remote_addr zone=auth:10m rate=5r/s;\n", "",
 			"upstream sysmanage_backend {", "limit_req_zone $binary_remote_addr zone=api:10m rate=10r/s;\nlimit_req_zone $binary_remote_addr zone=auth:10m rate=5r/s;\nupstream sysmanage_backend {",
 			"ECDHE-RSA-AES256-GCM-SHA512:DHE-RSA-AES256-GCM-SHA512", "ECDHE-RSA-AES256-GCM-SHA384:DHE-RSA-AES256-GCM-SHA384",
 		},
 	},
 	"nginx/phoenix": {
-		refused: true, says: `unknown directive "check"`, corrected: []string{
+		refused: true, message: `unknown directive "check"`, corrected: []string{
 			"check interval=3000 rise=2 fall=5 timeout=1000 type=http;", "", `check_http_send "HEAD /health HTTP/1.0\r\n\r\n";`, "",
 			"check_http_expect_alive http_2xx http_3xx;", "", "least_conn;", "", "sticky cookie SERVERID expires=1h domain=.phoenix-orch;", "hash $cookie_SERVERID consistent;",
 			"http://master_orchestrator:9000", "http://master_orchestrator",
@@ -97,27 +95,27 @@ var builtinExpectations = map[string]expectation{
 	},
 	"haproxy/weighted": {},
 	"haproxy/order-api": {
-		refused: true, says: "unable to find required use_backend: 'ws_backend'", corrected: []string{
+		refused: true, message: "unable to find required use_backend: 'ws_backend'", corrected: []string{
 			"# Backend — order service", "backend ws_backend\n    server ws 10.0.1.20:8080\n\nbackend api_gateway_backend\n    server gateway 10.0.1.21:8080\n",
 			"maxconn 100000", "",
 		},
 	},
 	"haproxy/sysmanage": {
-		refused: true, says: "error detected while parsing ACL 'is_websocket' : 'websocket' is not a number", corrected: []string{
+		refused: true, message: "error detected while parsing ACL 'is_websocket' : 'websocket' is not a number", corrected: []string{
 			"hdr_val(upgrade) -i websocket", "hdr(upgrade) -i websocket",
 			"ECDHE-RSA-AES256-GCM-SHA512:DHE-RSA-AES256-GCM-SHA512", "ECDHE-RSA-AES256-GCM-SHA384:DHE-RSA-AES256-GCM-SHA384",
 		},
 	},
 	"traefik/weighted":  {},
-	"traefik/order-api": {says: "field not found, node: recoverDuration", corrected: []string{"recoverDuration", "recoveryDuration"}},
+	"traefik/order-api": {message: "field not found, node: recoverDuration", corrected: []string{"recoverDuration", "recoveryDuration"}},
 }
 
 func TestEveryBuiltInHasAnExpectation(t *testing.T) {
 	assert.Equal(t, lbconfigs.Names(), slices.Sorted(maps.Keys(builtinExpectations)))
 }
 
-// written puts a built-in configuration, edited, into a folder.
-func written(t *testing.T, name string, edits []string) string {
+// writeConfig writes a built-in configuration with edits into a folder.
+func writeConfig(t *testing.T, name string, edits []string) string {
 	t.Helper()
 	dir := t.TempDir()
 	edited := map[string]bool{}
@@ -145,8 +143,8 @@ func written(t *testing.T, name string, edits []string) string {
 	return dir
 }
 
-// claimsOf is what lbproof claims says of a configuration, and how many of its problems are reasons for the balancer to
-// refuse it.
+// claimsOf returns the output of lbproof claims for a configuration, and how many of its problems make the balancer
+// reject it.
 func claimsOf(t *testing.T, dir string, flags ...string) (r report.Reading, rejected int) {
 	t.Helper()
 	p := start(t, dir, append([]string{"claims", "--json", "--fail-on", "none", "config"}, flags...)...)
@@ -160,33 +158,33 @@ func claimsOf(t *testing.T, dir string, flags ...string) (r report.Reading, reje
 	return r, rejected
 }
 
-// What the balancer refuses or complains of, lbproof has told before, at the same line.
+// lbproof reports what the balancer refuses or warns about, at the same line.
 func TestBalancersOwnAnswer(t *testing.T) {
 	for name, want := range builtinExpectations {
 		t.Run(name, func(t *testing.T) {
-			if want.says == "" {
-				t.Skip("another test runs it, and so sees that the balancer accepts it")
+			if want.message == "" {
+				t.Skip("another test shows that the balancer accepts it")
 			}
 			t.Parallel()
-			r, rejected := claimsOf(t, written(t, name, nil))
+			r, rejected := claimsOf(t, writeConfig(t, name, nil))
 			require.NotNil(t, r.Checker, "%v", r.NotAsked)
 			assert.Equal(t, !want.refused, r.Checker.Accepted, "%v", r.Checker.Messages)
 			assert.Equal(t, !want.refused, r.Checker.Started, "%v", r.Checker.Messages)
 			assert.NotEmpty(t, r.Checker.Version)
 			assert.Equal(t, want.refused, rejected > 0, "%v", r.Problems)
-			found, told := false, false
+			found, reported := false, false
 			for _, s := range r.Checker.Messages {
-				if !strings.Contains(s.Text, want.says) {
+				if !strings.Contains(s.Text, want.message) {
 					continue
 				}
 				found = true
-				told = s.Pos.Line == 0 || want.elsewhere
+				reported = s.Pos.Line == 0 || want.otherLine
 				for _, p := range r.Problems {
-					told = told || p.Pos == s.Pos
+					reported = reported || p.Pos == s.Pos
 				}
 			}
 			assert.True(t, found, "%v", r.Checker.Messages)
-			assert.True(t, told, "lbproof tells it of another line: %v", r.Problems)
+			assert.True(t, reported, "lbproof reports another line: %v", r.Problems)
 		})
 	}
 }
@@ -199,8 +197,8 @@ phases:
   - {name: few, requests: 30, concurrency: 1, send: [{path: /health}]}
 `
 
-// addressed says whether a configuration names addresses, which two runs at a time cannot both have.
-func addressed(t *testing.T, name string) bool {
+// namesAddresses reports whether a configuration names addresses, which concurrent runs cannot share.
+func namesAddresses(t *testing.T, name string) bool {
 	t.Helper()
 	cfg, err := lbconfigs.Read(lbconfigs.BuiltIn, name, "")
 	require.NoError(t, err)
@@ -212,7 +210,7 @@ func addressed(t *testing.T, name string) bool {
 	})
 }
 
-// assertOwnNetwork asserts that an address is of those that no configuration names: it is in no other run's way.
+// assertOwnNetwork asserts that an address is in the range that no configuration names.
 func assertOwnNetwork(t *testing.T, address string) {
 	t.Helper()
 	at, err := netip.ParseAddr(address)
@@ -220,11 +218,14 @@ func assertOwnNetwork(t *testing.T, address string) {
 	assert.True(t, netip.MustParsePrefix("198.18.0.0/15").Contains(at), address)
 }
 
-// probed are the checks that probes decide within seconds.
-var probed = []string{"access", "answered", "auth", "body", "compression", "endpoint", "fallback", "headers", "admin", "redirects", "response", "routes", "rules", "tls", "websocket"}
+// probeChecks are the kinds of promises that single requests decide within seconds.
+var probeChecks = []string{
+	"access", "answered", "auth", "body", "compression", "endpoint", "fallback", "headers", "admin", "redirects",
+	"response", "routes", "rules", "tls", "websocket",
+}
 
-// Every configuration that its balancer accepts, as it is or edited as lbproof advises, comes up, and lbproof knows no
-// reason why it should not. What single requests can tell of it is decided: what it breaks is known.
+// Every configuration that its balancer accepts, unchanged or corrected as lbproof advises, starts, and lbproof reports
+// no part as rejected. Single requests refute exactly the expected promises.
 func TestEveryValidBuiltInAnswers(t *testing.T) {
 	var addresses sync.Mutex
 	for name, want := range builtinExpectations {
@@ -232,16 +233,16 @@ func TestEveryValidBuiltInAnswers(t *testing.T) {
 			if want.proven || want.refused && want.corrected == nil {
 				t.Skip("the balancer refuses it, or another test runs it")
 			}
-			t.Parallel() // most of its time containers come up and go
-			named := addressed(t, name)
+			t.Parallel() // it mostly waits for containers
+			named := namesAddresses(t, name)
 			if named {
 				addresses.Lock()
 				defer addresses.Unlock()
 			}
-			dir := written(t, name, want.corrected)
+			dir := writeConfig(t, name, want.corrected)
 			r, rejected := claimsOf(t, dir, "--static")
 			assert.Zero(t, rejected, "%v", r.Problems)
-			args := []string{"test", "config", "--fail-on", "none", "--checks", strings.Join(probed, ",")}
+			args := []string{"test", "config", "--fail-on", "none", "--checks", strings.Join(probeChecks, ",")}
 			if want.header != "" {
 				args = append(args, "--header", want.header)
 			}
@@ -273,10 +274,10 @@ func TestEveryValidBuiltInAnswers(t *testing.T) {
 	}
 }
 
-// Accepted is not started: HAProxy's checker does not look whether a directory is there, and its start does.
-func TestAcceptedAndNotStarted(t *testing.T) {
+// An accepted configuration may not start: HAProxy checks at startup only whether a directory exists.
+func TestAcceptedButNotStarted(t *testing.T) {
 	t.Parallel()
-	dir := written(t, "haproxy/weighted", []string{"maxconn 4096", "chroot /nowhere"})
+	dir := writeConfig(t, "haproxy/weighted", []string{"maxconn 4096", "chroot /nowhere"})
 	r, _ := claimsOf(t, dir)
 	assert.True(t, r.Checker.Accepted, "%v", r.Checker.Messages)
 	assert.False(t, r.Checker.Started)
@@ -284,15 +285,16 @@ func TestAcceptedAndNotStarted(t *testing.T) {
 	assert.Contains(t, r.Checker.Messages[len(r.Checker.Messages)-1].Text, "Cannot chroot")
 	p := start(t, dir, "test", "config")
 	assert.Equal(t, 4, p.wait(t))
-	assert.Contains(t, p.stderr.String(), "haproxy accepts the configuration but does not start with it: container haproxy@lbproof exited")
+	assert.Contains(t, p.stderr.String(),
+		"haproxy accepts the configuration but does not start with it: container haproxy@lbproof exited")
 	assert.Contains(t, p.stderr.String(), "Cannot chroot")
 	p.nothingLeft(t, 0)
 }
 
-// Upstreams far apart get a network for each neighbourhood; the balancer stands in all of them.
+// Distant upstream addresses get separate networks; the balancer joins all of them.
 func TestAddressesFarApart(t *testing.T) {
 	t.Parallel()
-	dir := written(t, "haproxy/weighted", []string{"back-01:8000", "10.77.31.7:8000", "back-02:8000", "192.168.177.8:8000"})
+	dir := writeConfig(t, "haproxy/weighted", []string{"back-01:8000", "10.77.31.7:8000", "back-02:8000", "192.168.177.8:8000"})
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "short.yaml"), []byte(short), 0o644))
 	p := start(t, dir, "test", "short.yaml")
 	assert.Contains(t, []int{0, 3}, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
@@ -301,12 +303,11 @@ func TestAddressesFarApart(t *testing.T) {
 	p.nothingLeft(t, 0)
 }
 
-// Of two runs whose configurations name the same addresses the second waits for the first, and says so; both prove what
-// they should. Addresses that are somebody's in the world outside, and far from each other, are the run's own; the
-// machine gets none of them, and no route to any.
+// If two configurations name the same addresses, the second run waits for the first, says so, and then succeeds too.
+// Public, distant addresses exist inside the run only; the machine gets none of them, and no route to any.
 func TestTwoRunsWithTheSameAddresses(t *testing.T) {
 	t.Parallel()
-	dir := written(t, "haproxy/weighted", []string{"back-01:8000", "203.0.113.5:8000", "back-02:8000", "203.128.1.1:8000", "back-03:8000", "169.254.169.254:8000"})
+	dir := writeConfig(t, "haproxy/weighted", []string{"back-01:8000", "203.0.113.5:8000", "back-02:8000", "203.128.1.1:8000", "back-03:8000", "169.254.169.254:8000"})
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "short.yaml"), []byte(short), 0o644))
 	first := start(t, dir, "test", "short.yaml", "--out", "first")
 	first.until(t, "starting the stack")

@@ -29,7 +29,7 @@ its line, the numbers it predicts and its assumptions, and the lines without a c
 
 Does not require Docker. If Docker is available, the balancer itself is run: its own checker, and whether it
 starts (--static skips that). A folder is one configuration: its main file (nginx.conf, *.cfg, traefik.yaml or
-.toml) with all that belongs to it.
+.toml) with the files that it includes.
 
 The exit code is 1 if a part cannot work or the balancer refuses the configuration.`,
 		Example: `  lbproof claims nginx.conf
@@ -75,7 +75,7 @@ func printReading(cmd *cobra.Command, r report.Reading, asJSON, verbose bool) er
 	return reports.WriteReading(withColours(cmd.OutOrStdout()), r, verbose)
 }
 
-// reading is what lbproof reads in the configuration.
+// reading returns the claims and problems of a configuration.
 func reading(cfg model.Config) report.Reading {
 	made := checks.Claims(cfg)
 	r := report.Reading{ // with empty lists instead of none, for JSON

@@ -29,7 +29,7 @@ func doctorCommand() *cobra.Command {
 	}
 }
 
-// newEngine returns the runtime of every verb: the one place that chooses it. report receives its slow steps.
+// newEngine returns the runtime of all verbs; only this function chooses it. report receives its slow steps.
 func newEngine(report func(string)) (*docker.Engine, error) {
 	binary, err := os.Executable()
 	if err != nil {
@@ -71,7 +71,7 @@ func doctor(cmd *cobra.Command) error {
 	return checkRunsPossible(images, found)
 }
 
-// printHost prints the engine, the machine, and what that lacks.
+// printHost prints the engine, the machine, and the features that it lacks.
 func printHost(out io.Writer, host stack.Host) error {
 	memory := float64(host.Memory) / (1 << 30)
 	rows := []reports.Row{
@@ -86,7 +86,7 @@ func printHost(out io.Writer, host stack.Host) error {
 	return reports.WriteRows(out, rows)
 }
 
-// printImages prints how each image is obtained, and the command that obtains those that are not here.
+// printImages prints how each image is obtained, and the command that pulls or builds a missing one.
 func printImages(out io.Writer, images []namedImage, found []docker.Availability) error {
 	fmt.Fprintln(out, "\nImages:")
 	var rows []reports.Row

@@ -18,9 +18,9 @@ import (
 	"github.com/lbproof/lbproof/internal/report"
 )
 
-// The tests in this file break the real stack. Without Docker they fail; go test -short leaves them out.
+// The tests in this file inject faults into the real stack. They need Docker; go test -short skips them.
 
-// lanes gives every fault one of the three backends and a time, so that faults of one backend lie apart.
+// lanes assigns every fault a backend and a time, with a gap between the faults of one backend.
 func lanes(all []faults.Fault, gap time.Duration) (events []string, last time.Duration) {
 	free := make([]time.Duration, 4) // the last is the balancer's
 	for _, f := range all {
@@ -38,31 +38,44 @@ func lanes(all []faults.Fault, gap time.Duration) (events []string, last time.Du
 		case "flap":
 			with, during = ", with: {every: 1s, failing: 500ms}", 3*time.Second
 		case "memory":
-			during = 10 * time.Second // which its container needs to come back
+			during = 10 * time.Second // its container needs this long to restart
 		}
 		at := free[lane] + 500*time.Millisecond
-		events = append(events, fmt.Sprintf("  - {fault: %s, target: %s, at: %dms, for: %dms%s}", f.Name, target, at.Milliseconds(), during.Milliseconds(), with))
+		events = append(events, fmt.Sprintf("  - {fault: %s, target: %s, at: %dms, for: %dms%s}",
+			f.Name, target, at.Milliseconds(), during.Milliseconds(), with))
 		free[lane] += during + gap
 		last = max(last, free[lane])
 	}
 	return events, last
 }
 
-// inClear are the faults that need no TLS.
-func inClear() []faults.Fault {
+// plainFaults returns the faults that need no TLS.
+func plainFaults() []faults.Fault {
 	return slices.DeleteFunc(slices.Clone(faults.All), func(f faults.Fault) bool { return f.NeedsTLS })
 }
 
 func faultScenario(events []string, last time.Duration) string {
-	return "name: faults\ndoc: faults\nconfig: builtin:nginx/weighted\nchecks: [once]\nfaults:\n" + strings.Join(events, "\n") +
-		fmt.Sprintf("\nphases:\n  - name: load\n    rate: 100\n    for: %ds\n    timeout: 5s\n    send: [{path: /}]\n", int(last.Seconds())+1)
+	const form = `name: faults
+doc: faults
+config: builtin:nginx/weighted
+checks: [once]
+faults:
+%s
+phases:
+  - name: load
+    rate: 100
+    for: %ds
+    timeout: 5s
+    send: [{path: /}]
+`
+	return fmt.Sprintf(form, strings.Join(events, "\n"), int(last.Seconds())+1)
 }
 
-// Every fault is seen to be in force and seen to be gone, in one run with traffic.
+// In one run with traffic, every fault is observed, healed, and no longer observed.
 func TestEveryFaultTakesEffect(t *testing.T) {
 	t.Parallel()
-	folder, r, _ := tried(t, faultScenario(lanes(inClear(), 3500*time.Millisecond)))
-	require.Len(t, r.Env.Faults, len(inClear()))
+	folder, r, _ := runScenario(t, faultScenario(lanes(plainFaults(), 3500*time.Millisecond)))
+	require.Len(t, r.Env.Faults, len(plainFaults()))
 	for _, m := range r.Env.Faults {
 		assert.Empty(t, m.Err, m.Event.Fault)
 		assert.LessOrEqual(t, m.RequestedAt, m.StartsAfter, m.Event.Fault)
@@ -72,19 +85,20 @@ func TestEveryFaultTakesEffect(t *testing.T) {
 	assert.Empty(t, r.Delivery.Note, "no arrival is lost, though backends were killed")
 	journal, err := os.ReadFile(filepath.Join(folder, "journal.jsonl"))
 	require.NoError(t, err)
-	assert.Equal(t, 2*len(inClear()), strings.Count(string(journal), "\n"), "each is ordered and healed")
+	assert.Equal(t, 2*len(plainFaults()), strings.Count(string(journal), "\n"), "each is injected and healed")
 }
 
-// A harness that is killed in the middle of a fault leaves nothing behind, whichever fault it is.
-func TestKilledInsideEveryFault(t *testing.T) {
+// If lbproof is killed during any fault, nothing is left behind.
+func TestKilledDuringEveryFault(t *testing.T) {
 	before := interfaces(t)
-	t.Run("together", everyKilledInside)
-	assert.Eventually(t, func() bool { return slices.Equal(before, interfaces(t)) }, 10*time.Second, 100*time.Millisecond, "the machine is as it was")
+	t.Run("together", killDuringEveryFault)
+	assert.Eventually(t, func() bool { return slices.Equal(before, interfaces(t)) },
+		10*time.Second, 100*time.Millisecond, "the machine is as before")
 }
 
-func everyKilledInside(t *testing.T) {
+func killDuringEveryFault(t *testing.T) {
 	t.Helper()
-	for three := range slices.Chunk(inClear(), 3) {
+	for three := range slices.Chunk(plainFaults(), 3) {
 		var names, events []string
 		for i, f := range three {
 			names = append(names, string(f.Name))
@@ -100,20 +114,22 @@ func everyKilledInside(t *testing.T) {
 		}
 		t.Run(strings.Join(names, ","), func(t *testing.T) {
 			t.Parallel()
-			killedInside(t, faultScenario(events, time.Minute), len(three))
+			killDuringFaults(t, faultScenario(events, time.Minute), len(three))
 		})
 	}
-	t.Run("certificate,pause of what backends need", func(t *testing.T) {
+	t.Run("certificate,pause of a dependency", func(t *testing.T) {
 		t.Parallel()
 		text := faultScenario([]string{
-			"  - {fault: certificate, target: balancer, at: 0s, for: 30s}", "  - {fault: certificate, target: cat-1, at: 0s, for: 30s}", "  - {fault: pause, target: redis, at: 0s, for: 30s}",
+			"  - {fault: certificate, target: balancer, at: 0s, for: 30s}",
+			"  - {fault: certificate, target: cat-1, at: 0s, for: 30s}",
+			"  - {fault: pause, target: redis, at: 0s, for: 30s}",
 		}, time.Minute)
-		killedInside(t, strings.Replace(text, "builtin:nginx/weighted", "builtin:nginx/tls\nneeds: [redis]", 1), 3)
+		killDuringFaults(t, strings.Replace(text, "builtin:nginx/weighted", "builtin:nginx/tls\nneeds: [redis]", 1), 3)
 	})
 }
 
-// killedInside kills the harness when so many faults are in force.
-func killedInside(t *testing.T, scenario string, n int) {
+// killDuringFaults kills lbproof once n faults are in force.
+func killDuringFaults(t *testing.T, scenario string, n int) {
 	t.Helper()
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "scenario.yaml"), []byte(scenario), 0o644))
@@ -128,35 +144,43 @@ func killedInside(t *testing.T, scenario string, n int) {
 	require.Len(t, journals, 1)
 	journal, err := os.ReadFile(journals[0])
 	require.NoError(t, err)
-	assert.Equal(t, n, strings.Count(string(journal), `"action":"inject"`), "it was written down before it was done")
+	assert.Equal(t, n, strings.Count(string(journal), `"action":"inject"`), "the journal has each fault before it is injected")
 }
 
 const trustScenario = `
 name: trust
-doc: what backends need goes and comes back; certificates that nobody should take
+doc: outage and return of a dependency; invalid certificates
 config: builtin:nginx/tls
 needs: [postgres, redis]
 checks: [once]
 faults:
-  - {fault: kill, target: redis, phase: it goes, at: 0s, for: 2500ms}
-  - {fault: certificate, target: last server, phase: it is back, at: 0s, for: 2s, with: {flaw: issuer}}
-  - {fault: certificate, target: balancer, phase: distrust, at: 0s, for: 8s, with: {flaw: name}}
+  - {fault: kill, target: redis, phase: outage, at: 0s, for: 2500ms}
+  - {fault: certificate, target: last server, phase: back, at: 0s, for: 2s, with: {flaw: issuer}}
+  - {fault: certificate, target: balancer, phase: untrusted, at: 0s, for: 8s, with: {flaw: name}}
 phases:
-  - &asked {name: well, rate: 20, for: 1s, verify: true, fresh-connections: true, full-handshakes: true, send: [{path: /ready}], expect: [errors == 0]}
-  - {name: it goes, rate: 20, for: 1500ms, send: [{path: /ready}]}
-  - {<<: *asked, name: it is gone, expect: ["requests{status: 503} == 100%"]}
-  - {name: it returns, rate: 20, for: 3s, send: [{path: /ready}]}
-  - {<<: *asked, name: it is back, for: 3s}
-  - {name: distrust, rate: 20, for: 5s, send: [{path: /}]}
-  - {<<: *asked, name: nobody trusts it, for: 500ms, expect: [errors == 100%]}
-  - {name: no verification, rate: 20, for: 500ms, fresh-connections: true, full-handshakes: true, send: [{path: /}], expect: [errors == 0]}
+  - &probe
+    name: before
+    rate: 20
+    for: 1s
+    verify: true
+    fresh-connections: true
+    full-handshakes: true
+    send: [{path: /ready}]
+    expect: [errors == 0]
+  - {name: outage, rate: 20, for: 1500ms, send: [{path: /ready}]}
+  - {<<: *probe, name: down, expect: ["requests{status: 503} == 100%"]}
+  - {name: return, rate: 20, for: 3s, send: [{path: /ready}]}
+  - {<<: *probe, name: back, for: 3s}
+  - {name: untrusted, rate: 20, for: 5s, send: [{path: /}]}
+  - {<<: *probe, name: rejected, for: 500ms, expect: [errors == 100%]}
+  - {<<: *probe, name: no verification, for: 500ms, verify: false, send: [{path: /}]}
 `
 
-// Redis really goes, and the backends say so; a certificate that is no good costs a server its requests, and the
-// balancer its clients, if they look.
+// The backends report an outage of Redis. A balancer that verifies certificates sends nothing to a server with an
+// invalid one, and clients that verify them fail with an invalid one of the balancer.
 func TestTrust(t *testing.T) {
 	t.Parallel()
-	_, r, code := tried(t, trustScenario)
+	_, r, code := runScenario(t, trustScenario)
 	for _, m := range r.Env.Faults {
 		assert.Empty(t, m.Err, m.Event.Fault)
 	}
@@ -171,7 +195,7 @@ func TestTrust(t *testing.T) {
 	assert.Zero(t, code)
 }
 
-// interfaces are the machine's network interfaces.
+// interfaces returns the names of the machine's network interfaces.
 func interfaces(t *testing.T) []string {
 	t.Helper()
 	all, err := net.Interfaces()
@@ -185,8 +209,8 @@ func interfaces(t *testing.T) []string {
 }
 
 const outageScenario = `
-name: death
-doc: one death
+name: outage
+doc: one outage
 config: builtin:traefik/weighted
 checks: [active, retries, once]
 faults:
@@ -198,10 +222,9 @@ phases:
     send: [{path: /}]
 `
 
-// A server that dies is found dead and found alive again within the times of its health checks; one death is not enough
-// to be sure of them.
+// The times of an outage and a recovery are measured; one outage is too few to decide the health checks.
 func TestOutageIsTimed(t *testing.T) {
-	_, r, code := tried(t, outageScenario)
+	_, r, code := runScenario(t, outageScenario)
 	assert.Equal(t, 3, code)
 	for _, v := range r.Verdicts {
 		if v.Claim.Check != plan.CheckActive {
@@ -210,24 +233,31 @@ func TestOutageIsTimed(t *testing.T) {
 		assert.Equal(t, report.Undecided, v.Outcome)
 		assert.Equal(t, 1, v.N)
 		assert.Equal(t, 3, v.Need)
-		assert.Regexp(t, `^out after [012]\.\d\d–[012]\.\d\d s, back after [012]\.\d\d–`, v.Measured)
+		assert.Regexp(t, `^out after [012]\.\d\d–[012]\.\d\d s, back after [012]\.\d\d–[012]\.\d\d s`, v.Measured)
 	}
 }
 
-func TestImpossibleFaultsAreRefused(t *testing.T) {
+func TestImpossibleFaultsAreRejected(t *testing.T) {
 	f := func(want, fault string) {
 		t.Helper()
 		dir := t.TempDir()
-		text := "name: x\ndoc: x\nconfig: builtin:nginx/weighted\nfaults:\n  - " + fault + "\nphases: [{name: load, requests: 1, concurrency: 1, send: [{path: /}]}]\n"
+		text := "name: x\ndoc: x\nconfig: builtin:nginx/weighted\nfaults:\n  - " + fault +
+			"\nphases: [{name: load, requests: 1, concurrency: 1, send: [{path: /}]}]\n"
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "scenario.yaml"), []byte(text), 0o644))
 		p := start(t, dir, "plan", "scenario.yaml")
 		assert.Equal(t, 2, p.wait(t))
 		assert.Contains(t, p.stderr.String(), "scenario.yaml:5: "+want)
 	}
-	f("hang: cannot be applied to nginx@lbproof, a balancer; it is for backends", "{fault: hang, target: balancer, at: 1s, for: 1s}")
-	f(`target: "back-09" is not a node of the run; did you mean back-01?`, "{fault: kill, target: back-09, at: 1s, for: 1s}")
-	f(`fault: "earthquake" is not a fault; lbproof list faults shows them`, "{fault: earthquake, target: back-01, at: 1s, for: 1s}")
-	f(`latency: delay: time: invalid duration "soon"`, "{fault: latency, target: back-01, at: 1s, for: 1s, with: {delay: soon}}")
-	f(`phase: "later" is not a phase of the scenario; known: probes, load`, "{fault: kill, target: back-01, phase: later, at: 1s, for: 1s}")
-	f(`peer: "back-01" is not another node of the run; leave it out or name one (target: back-01)`, "{fault: refuse, target: back-01, peer: back-01, at: 1s, for: 1s}")
+	f("hang: cannot be applied to nginx@lbproof, a balancer; it is for backends",
+		"{fault: hang, target: balancer, at: 1s, for: 1s}")
+	f(`target: "back-09" is not a node of the run; did you mean back-01?`,
+		"{fault: kill, target: back-09, at: 1s, for: 1s}")
+	f(`fault: "earthquake" is not a fault; lbproof list faults shows them`,
+		"{fault: earthquake, target: back-01, at: 1s, for: 1s}")
+	f(`latency: delay: "soon" is not a duration; write e.g. 50ms`,
+		"{fault: latency, target: back-01, at: 1s, for: 1s, with: {delay: soon}}")
+	f(`phase: "later" is not a phase of the scenario; known: probes, load`,
+		"{fault: kill, target: back-01, phase: later, at: 1s, for: 1s}")
+	f(`peer: "back-01" is not another node of the run`,
+		"{fault: refuse, target: back-01, peer: back-01, at: 1s, for: 1s}")
 }

@@ -7,8 +7,8 @@ func judgeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "judge RUN",
 		Short: "Decide a recorded run again and rewrite its reports",
-		Long: `Reads a run folder, decides every promise, writes the reports into the folder and prints the findings. It needs
-no Docker and gives the same answer on any machine. The exit codes are those of lbproof test.`,
+		Long: `Reads a run folder, decides every promise, writes the reports into the folder and prints the findings. Does
+not require Docker and gives the same verdicts on any machine. The exit codes are those of lbproof test.`,
 		Example: `  lbproof judge lbproof-runs/baseline-20261121T101500-1f2e3d4c
   lbproof judge lbproof-runs/baseline-20261121T101500-1f2e3d4c --strict`,
 		Args: usage(cobra.ExactArgs(1)),

@@ -10,7 +10,7 @@ import (
 	"github.com/lbproof/lbproof/internal/report"
 )
 
-// What lbproof designs for a configuration decides its laws on the real balancer, and says beforehand what it costs.
+// Designed experiments decide the laws of a configuration on the real balancer, and their cost is printed first.
 func TestDesignedExperiments(t *testing.T) {
 	f := func(config string, checks ...string) {
 		t.Helper()

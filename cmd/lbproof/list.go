@@ -90,7 +90,8 @@ func listConfigurations(row func(name, doc string)) error {
 			return err
 		}
 		promises, problems := len(checks.Claims(cfg)), len(cfg.Problems)
-		row(target.BuiltInPrefix+name, fmt.Sprintf("%s, %s cannot work", units.Plural(promises, "promise"), units.Plural(problems, "part")))
+		row(target.BuiltInPrefix+name,
+			fmt.Sprintf("%s, %s cannot work", units.Plural(promises, "promise"), units.Plural(problems, "part")))
 	}
 	return nil
 }
@@ -131,7 +132,7 @@ func listFormats(row func(name, doc string)) error {
 	return nil
 }
 
-// completeTarget completes built-in scenarios and files.
+// completeTarget completes the names of built-in scenarios and files.
 func completeTarget(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return scenarios.List(), cobra.ShellCompDirectiveDefault
 }

@@ -25,10 +25,10 @@ func main() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 // The exit codes.
 const (
 	exitUsage       = 2 // the command line, a scenario or a configuration is wrong
-	exitEnvironment = 4 // the harness or what it needs failed
+	exitEnvironment = 4 // lbproof or its environment failed
 )
 
-// exitError ends the program with a code of its own. A nil err was told already.
+// exitError ends the program with an exit code. If err is nil, it prints nothing more.
 type exitError struct {
 	code int
 	err  error
@@ -43,8 +43,8 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// environment marks an error as the harness's or its environment's own, but leaves a balancer's refusal of its
-// configuration what it is: the user's mistake.
+// environment marks an error as a failure of lbproof or its environment, except a balancer's refusal of its
+// configuration, which is the user's mistake.
 func environment(err error) error {
 	var refused *stack.RefusedError
 	if err == nil || errors.As(err, &refused) {
@@ -54,30 +54,30 @@ func environment(err error) error {
 }
 
 // Main runs lbproof and returns its exit code: 0 all upheld, 1 something refuted, 2 usage or configuration, 3 something
-// undecided, 4 the harness or its environment failed.
+// undecided, 4 lbproof or its environment failed.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	out, told := newScreen(stdout), newScreen(stderr)
+	out, errOut := newScreen(stdout), newScreen(stderr)
 	ended := make(chan struct{})
 	defer close(ended)
 	defer context.AfterFunc(ctx, func() {
-		stop() // a second Ctrl-C ends it at once; the reaper cleans up
+		stop() // a second Ctrl-C ends lbproof at once; the reaper cleans up
 		exitIfInterrupted(ended, stderr)
 	})()
 	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(out)
-	root.SetErr(told)
+	root.SetErr(errOut)
 	err := explainVerb(root, root.ExecuteContext(ctx))
 	if err == nil && ctx.Err() != nil && pendingCleanups.Load() == 0 {
 		err = environment(errInterrupted)
 	}
-	if shut := out.Close(); err == nil {
-		err = environment(shut)
+	if closed := out.Close(); err == nil {
+		err = environment(closed)
 	}
-	defer told.Close()
+	defer errOut.Close()
 	if err == nil {
 		return 0
 	}
@@ -87,28 +87,28 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		code = exit.code
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintln(told, "lbproof:", plain.Lines(text))
+		fmt.Fprintln(errOut, "lbproof:", plain.Lines(text))
 	}
 	return code
 }
 
 var errInterrupted = errors.New("interrupted")
 
-// pendingCleanups counts what is to be cleaned up before the program ends: runs that have containers, and a node's own work
-// in one.
+// pendingCleanups counts cleanups that must finish before the program ends: of runs, and of a node's work in a
+// container.
 var pendingCleanups atomic.Int64
 
-// delayExit has the program wait, after an interrupt, until done is called.
+// delayExit delays the end of the program after an interrupt until done is called.
 func delayExit() (done func()) {
 	pendingCleanups.Add(1)
 	return func() { pendingCleanups.Add(-1) }
 }
 
-// interruptTimeout is how long a verb may take to end by itself after an interrupt.
+// interruptTimeout is how long a verb may continue after an interrupt.
 const interruptTimeout = 500 * time.Millisecond
 
-// exitIfInterrupted ends the program after an interrupt: a verb that reads, computes or prints looks at no context, and loses
-// nothing.
+// exitIfInterrupted ends the program after an interrupt unless cleanups are pending: verbs that only read, compute or
+// print do not check the context.
 func exitIfInterrupted(ended <-chan struct{}, stderr io.Writer) {
 	select {
 	case <-ended:
@@ -154,7 +154,7 @@ Exit codes:
 		backendCommand(), workerCommand(), agentCommand(), killProcessCommand(),
 		renameFilesCommand(), reaperCommand(), waitPortsCommand(), addRouteCommand(),
 	} {
-		// It ends by itself, when it has finished what it has begun.
+		// An interrupt must not cut its work short.
 		hidden.PersistentPreRun = func(*cobra.Command, []string) { delayExit() }
 		root.AddCommand(hidden)
 	}

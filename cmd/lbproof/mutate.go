@@ -65,11 +65,11 @@ func mutate(cmd *cobra.Command, name string, src target.Reader, dir string, para
 		Config: cfg, Dir: dir, CacheKey: header + run.Version(),
 		Read: func(files []model.File) (model.Config, error) { return src.Config(name, files...) },
 		Design: func(kinds []plan.Check) (plan.Plan, error) {
-			carried, err := src.ProbeHeader()
+			fields, err := src.ProbeHeader()
 			if err != nil {
 				return plan.Plan{}, err
 			}
-			setup := experiments.Setup{CPUs: runtime.NumCPU(), Checks: kinds, ProbeHeader: carried}
+			setup := experiments.Setup{CPUs: runtime.NumCPU(), Checks: kinds, ProbeHeader: fields}
 			return experiments.Design("mutation", cfg, specs, setup)
 		},
 		Run: func(ctx context.Context, p plan.Plan) (string, error) {
@@ -84,7 +84,7 @@ func mutate(cmd *cobra.Command, name string, src target.Reader, dir string, para
 	if parallel == 0 {
 		parallel = prove.MaxParallel(specs)
 	}
-	defer context.AfterFunc(cmd.Context(), func() { fmt.Fprintln(cmd.ErrOrStderr(), windingDown) })()
+	defer context.AfterFunc(cmd.Context(), func() { fmt.Fprintln(cmd.ErrOrStderr(), interruptNotice) })()
 	if err := m.Mutate(cmd.Context(), parallel); err != nil {
 		if cmd.Context().Err() != nil {
 			return environment(errors.New("interrupted: run the same command again to resume"))
@@ -105,10 +105,10 @@ func printMutations(cmd *cobra.Command, all []report.Mutation) error {
 	return nil
 }
 
-// proveError marks an error of package prove as the environment's if it is one.
+// proveError marks a *prove.HarnessError as a failure of the environment.
 func proveError(err error) error {
-	var own *prove.HarnessError
-	if errors.As(err, &own) {
+	var harness *prove.HarnessError
+	if errors.As(err, &harness) {
 		return environment(err)
 	}
 	return err

@@ -46,7 +46,7 @@ func TestMutateIsInterrupted(t *testing.T) {
 	p.until(t, "decided already")
 	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
 	assert.Equal(t, 4, p.wait(t), p.stderr.String())
-	assert.Equal(t, 1, strings.Count(p.stderr.String(), windingDown), p.stderr.String())
+	assert.Equal(t, 1, strings.Count(p.stderr.String(), interruptNotice), p.stderr.String())
 	assert.True(t, strings.HasSuffix(p.stderr.String(), "lbproof: interrupted: run the same command again to resume\n"), p.stderr.String())
 	assert.NotContains(t, p.stderr.String(), "signal received")
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// namesakes are configurations whose servers have the names that lbproof's own nodes once had, and its short ones. One
-// server's name is longer than a container's may be.
+// namesakes are configurations with servers named like lbproof's own nodes, now or formerly. One server's name is
+// longer than a container's can be.
 const namesakes = `
 -- nginx.conf --
 events {}
@@ -75,17 +75,17 @@ http:
           - {url: "http://redis:8000"}
 `
 
-// Servers that have names of lbproof's own nodes are proven as any others, with faults and without.
+// Servers named like lbproof's own nodes are tested as any others, with and without faults.
 func TestNamesakes(t *testing.T) {
 	scenario := func(config string) string {
 		return `name: namesakes
 doc: each fault hits the node that its target names
 config: ` + config + `
 faults:
-  - {fault: kill, target: HAPROXY, peer: worker, phase: one is dead, at: 0s, for: 2s}
-  - {fault: pause, target: balancer, phase: one is dead, at: 500ms, for: 500ms}
+  - {fault: kill, target: HAPROXY, peer: worker, phase: outage, at: 0s, for: 2s}
+  - {fault: pause, target: balancer, phase: outage, at: 500ms, for: 500ms}
 phases:
-  - {name: one is dead, rate: 50, for: 3s, send: [{path: /}]}
+  - {name: outage, rate: 50, for: 3s, send: [{path: /}]}
 `
 	}
 	for _, name := range []string{"nginx.conf", "haproxy.cfg", "traefik.yaml"} {
@@ -98,8 +98,8 @@ phases:
 			p := start(t, dir, "test", name, "--checks", "weights,answered,once")
 			require.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
 			assert.Contains(t, p.stdout.String(), "3 upheld")
-			folder0, _ := reportOf(t, dir)
-			require.NoError(t, os.RemoveAll(folder0))
+			first, _ := reportOf(t, dir)
+			require.NoError(t, os.RemoveAll(first))
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "faults.yaml"), []byte(scenario(name)), 0o600))
 			p = start(t, dir, "run", "faults.yaml")
 			require.Equal(t, 0, p.wait(t), p.stderr.String())
@@ -111,7 +111,7 @@ phases:
 			require.Len(t, h.Env.Faults, 2)
 			server, frozen := h.Env.Faults[0].Event, h.Env.Faults[1].Event
 			assert.True(t, strings.EqualFold("haproxy", server.Target), server.Target)
-			assert.Equal(t, "worker", server.Peer, "the server that has this name, and not the node that the traffic comes from")
+			assert.Equal(t, "worker", server.Peer, "the server of this name, not lbproof's own worker")
 			balancer, _, _ := strings.Cut(name, ".")
 			assert.Equal(t, plan.HarnessName(balancer), frozen.Target)
 			for _, m := range h.Env.Faults {

@@ -13,14 +13,14 @@ import (
 	"github.com/lbproof/lbproof/reports"
 )
 
-// output is how a verb prints a report, and what makes its exit code 1.
+// output holds the flags of how a verb prints a report, and of what makes its exit code 1.
 type output struct {
 	verbose, quiet, asJSON bool
 	strict                 bool
 	failOn                 []string
 }
 
-// outputFlags are the flags of verbs that judge a run.
+// outputFlags adds the flags of verbs that judge a run.
 func outputFlags(cmd *cobra.Command, o *output) {
 	verboseFlag(cmd, o)
 	cmd.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "print the summary line only")
@@ -36,7 +36,7 @@ func verboseFlag(cmd *cobra.Command, o *output) {
 		"print every promise with its evidence, and the tables of traffic, containers and fairness")
 }
 
-// failOnFlag is the flag of verbs that report parts of a configuration that cannot work.
+// failOnFlag adds the flag of verbs that report parts of a configuration that cannot work.
 func failOnFlag(cmd *cobra.Command, o *output, use string, effects []string) {
 	cmd.Flags().StringSliceVar(&o.failOn, "fail-on", effects, use)
 	offer(cmd, "fail-on", append(slices.Clone(effects), failOnNothing))
@@ -47,7 +47,7 @@ const (
 	failOnRefusal = "refused" // of --fail-on: the balancer itself refuses the configuration
 )
 
-// problemEffects are the words of --fail-on.
+// problemEffects returns the values of --fail-on.
 func problemEffects() (words []string) {
 	for _, e := range []model.Effect{model.Rejected, model.Dropped, model.Inert, model.Misleading} {
 		words = append(words, string(e))
@@ -71,8 +71,8 @@ func (o output) gate(known []string) (report.Gate, error) {
 	return g, nil
 }
 
-// gateOf returns the gate for a report. The run of a scenario fails by what the scenario evaluates: unless --fail-on is given,
-// parts of the configuration that cannot work are shown and do not count.
+// gateOf returns the gate for a report. For a scenario, parts of the configuration that cannot work are shown but do
+// not count unless --fail-on is set.
 func (o output) gateOf(cmd *cobra.Command, r report.Report) (report.Gate, error) {
 	if !r.Designed && !cmd.Flags().Changed("fail-on") {
 		o.failOn = nil

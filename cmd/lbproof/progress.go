@@ -18,7 +18,7 @@ type progress struct {
 	phases []plan.Phase // of the run, in order; without them the remaining time is not printed
 
 	mu      sync.Mutex
-	open    bool // the terminal's line is not ended yet
+	open    bool // the terminal's line has no line end yet
 	phase   string
 	current int // index of the phase in phases
 	last    time.Time
@@ -28,7 +28,7 @@ func newProgress(w io.Writer) *progress {
 	return &progress{w: screenOf(w), began: time.Now(), current: -1}
 }
 
-// Step prints a step of a run that begins.
+// Step prints the beginning of a step.
 func (p *progress) Step(what string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -68,7 +68,7 @@ func (p *progress) Phase(name string, hits, of, errs int) {
 	p.open = true
 }
 
-// advance finds the phase of a name behind the current one.
+// advance moves on to the next phase with a name.
 func (p *progress) advance(name string) {
 	for i := p.current + 1; i < len(p.phases); i++ {
 		if p.phases[i].Name == name {
@@ -78,7 +78,7 @@ func (p *progress) advance(name string) {
 	}
 }
 
-// remaining is an estimate of how long the rest of the current phase and the later phases take; 0 if unknown.
+// remaining estimates the duration of the rest of the current phase and the later phases; 0 if unknown.
 func (p *progress) remaining(hits, of int) (left time.Duration) {
 	if p.current < 0 || of == 0 {
 		return 0

@@ -18,8 +18,8 @@ func runCommand() *cobra.Command {
 	var out string
 	cmd := planVerb(&cobra.Command{
 		Use:   "run SCENARIO|CONFIG|PLAN",
-		Short: "Start the stack, drive the traffic and keep the history, without judging it",
-		Long:  `Carries out a plan and prints the run folder. lbproof judge decides it later, on any machine.`,
+		Short: "Run a plan and record the history, without judging it",
+		Long:  `Starts the stack, sends the traffic and prints the run folder. lbproof judge decides it later, on any machine.`,
 		Example: `  lbproof run baseline
   lbproof run plan.json --out /tmp/runs`,
 	}, func(cmd *cobra.Command, p plan.Plan) error {
@@ -36,13 +36,13 @@ func runCommand() *cobra.Command {
 	return cmd
 }
 
-// outFlag is the flag of verbs that carry out a plan.
+// outFlag adds the flag of verbs that run a plan.
 func outFlag(cmd *cobra.Command, out *string) {
 	cmd.Flags().StringVar(out, "out", "lbproof-runs", "folder for run folders")
 }
 
-// windingDown is what a verb with containers says when it is interrupted.
-const windingDown = "interrupted: healing faults, keeping the measurements, removing the run; " +
+// interruptNotice is printed when a verb with containers is interrupted.
+const interruptNotice = "interrupted: healing faults, keeping the measurements, removing the run; " +
 	"a second Ctrl-C ends lbproof at once, and the reaper removes the run"
 
 // runPlan runs a plan with progress on standard error.
@@ -50,23 +50,23 @@ func runPlan(cmd *cobra.Command, pl plan.Plan, out string) (dir string, err erro
 	p := newProgress(cmd.ErrOrStderr())
 	p.phases = pl.Phases
 	defer p.end()
-	defer context.AfterFunc(cmd.Context(), func() { p.Step(windingDown) })()
+	defer context.AfterFunc(cmd.Context(), func() { p.Step(interruptNotice) })()
 	dir, err = execute(cmd.Context(), pl, out, p)
 	return dir, environment(withProblems(err, pl.Config.Problems))
 }
 
-// execute runs a plan and returns the folder in out that it leaves.
-func execute(ctx context.Context, p plan.Plan, out string, told run.Progress) (dir string, err error) {
-	engine, err := newEngine(told.Step)
+// execute runs a plan and returns its run folder in out.
+func execute(ctx context.Context, p plan.Plan, out string, steps run.Progress) (dir string, err error) {
+	engine, err := newEngine(steps.Step)
 	if err != nil {
 		return "", err
 	}
-	runner := run.Runner{Runtime: engine, Progress: told, Out: out}
+	runner := run.Runner{Runtime: engine, Progress: steps, Out: out}
 	defer delayExit()()
 	return runner.Run(ctx, p)
 }
 
-// withProblems adds to a balancer's refusal the problems that lbproof found.
+// withProblems adds the problems that lbproof found to a balancer's refusal.
 func withProblems(err error, problems []model.Problem) error {
 	var refused *stack.RefusedError
 	if !errors.As(err, &refused) {

@@ -12,7 +12,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// planVerb completes a verb that takes a scenario, a configuration or a plan; do gets the plan.
+// planVerb adds arguments and flags to a verb that takes a scenario, a configuration or a plan, and passes the plan to
+// do.
 func planVerb(cmd *cobra.Command, do func(*cobra.Command, plan.Plan) error) *cobra.Command {
 	var src target.Reader
 	cmd.Args, cmd.ValidArgsFunction = usage(cobra.ExactArgs(1)), completeTarget
@@ -27,7 +28,7 @@ func planVerb(cmd *cobra.Command, do func(*cobra.Command, plan.Plan) error) *cob
 	return cmd
 }
 
-// configFlags are the flags of verbs that take a configuration.
+// configFlags adds the flags of verbs that take a configuration.
 func configFlags(cmd *cobra.Command, src *target.Reader) {
 	cmd.Flags().StringVar(&src.Balancer, "balancer", "",
 		"balancer type, if it cannot be detected ("+strings.Join(balancers(), ", ")+")")
@@ -35,7 +36,7 @@ func configFlags(cmd *cobra.Command, src *target.Reader) {
 		"another folder from which the configuration or scenario may include files")
 }
 
-// balancers are the names of the balancers that lbproof reads.
+// balancers returns the names of the supported balancers.
 func balancers() (names []string) {
 	for _, b := range lbconfigs.All {
 		names = append(names, b.Name)
@@ -43,13 +44,13 @@ func balancers() (names []string) {
 	return names
 }
 
-// headerFlag is the flag of verbs that design experiments.
+// headerFlag adds the flag of verbs that design experiments.
 func headerFlag(cmd *cobra.Command, src *target.Reader) {
 	cmd.Flags().StringArrayVar(&src.Header, "header", nil,
 		"header to add to every test request, e.g. credentials that the configuration requires (NAME: VALUE)")
 }
 
-// planFlags are the flags of verbs that make a plan.
+// planFlags adds the flags of verbs that make a plan.
 func planFlags(cmd *cobra.Command, src *target.Reader) {
 	configFlags(cmd, src)
 	headerFlag(cmd, src)
@@ -64,7 +65,7 @@ func planFlags(cmd *cobra.Command, src *target.Reader) {
 	cmd.Flags().DurationVar(&src.PhaseDuration, "for", 0, "override the duration of timed phases (e.g. 8h)")
 }
 
-// offer completes the value of a flag of cmd with the words.
+// offer completes the value of a flag with words.
 func offer(cmd *cobra.Command, flag string, words []string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }

@@ -56,14 +56,15 @@ Promises that only defaults imply are notes: they do not affect the exit code un
 			return ran
 		}
 		judged := judgeFolder(cmd, dir, o)
-		if errors.Is(judged, folder.ErrNoRun) { // somebody removed it
+		if errors.Is(judged, folder.ErrNoRun) { // removed since the run
 			judged = environment(judged)
 		}
 		return errors.Join(ran, judged)
 	})
 	outFlag(cmd, &out)
 	outputFlags(cmd, &o)
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the phases with their cost and what they detect, and run nothing")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false,
+		"print the phases with their cost and what they detect, and run nothing")
 	return cmd
 }
 
@@ -88,11 +89,11 @@ func judgeFolder(cmd *cobra.Command, dir string, o output) error {
 		return environment(err)
 	}
 	if !o.quiet {
-		told := cmd.OutOrStdout()
+		w := cmd.OutOrStdout()
 		if o.asJSON {
-			told = cmd.ErrOrStderr()
+			w = cmd.ErrOrStderr()
 		}
-		fmt.Fprintln(told, "\nrun folder:", plain.Text(dir))
+		fmt.Fprintln(w, "\nrun folder:", plain.Text(dir))
 	}
 	if code := r.ExitCode(); code != 0 {
 		return &exitError{code: code}
@@ -111,7 +112,8 @@ func judge(dir string) (report.Report, error) {
 	return r, environment(err)
 }
 
-// open reads a run folder. A folder without a run is the user's mistake, any other failure the environment's.
+// open reads a run folder. A folder that is not a run folder is the user's mistake; any other error is the
+// environment's.
 func open(dir string) (history.History, error) {
 	h, err := folder.Open(dir)
 	if errors.Is(err, folder.ErrNoRun) {

@@ -16,11 +16,11 @@ import (
 	"github.com/lbproof/lbproof/internal/report"
 )
 
-// The tests in this file send the kinds of traffic that scenarios know through the real balancers. Without Docker they
-// fail; go test -short leaves them out.
+// The tests in this file send all kinds of traffic through the real balancers. They need Docker; go test -short skips
+// them.
 
-// tried runs a scenario given as text, or with other arguments, and returns its report.
-func tried(t *testing.T, scenario string, args ...string) (folder string, r report.Report, code int) {
+// runScenario runs a scenario from a text, or with other arguments, and returns its report.
+func runScenario(t *testing.T, scenario string, args ...string) (folder string, r report.Report, code int) {
 	t.Helper()
 	dir := t.TempDir()
 	if scenario != "" {
@@ -46,15 +46,15 @@ func phaseOf(t *testing.T, r report.Report, name string) report.Phase {
 	return report.Phase{}
 }
 
-// whole says that every request was answered by the backend that it reached, once.
-func whole(t *testing.T, r report.Report, sent int) {
+// assertDelivery asserts that each request arrived at one backend once and was answered by it.
+func assertDelivery(t *testing.T, r report.Report, sent int) {
 	t.Helper()
 	assert.Equal(t, report.Delivery{Sent: sent, Arrived: r.Delivery.Arrived}, r.Delivery)
 }
 
-// 10,000 connections at once through an nginx that has room for them: no error, no loss, and a small sender.
+// nginx with enough connections serves 10,000 concurrent clients without error or loss, and the sender stays small.
 func TestTenThousandConnections(t *testing.T) {
-	f, r, code := tried(t, "", "test", "builtin:nginx/many-connections", "--scenario", "spike")
+	f, r, code := runScenario(t, "", "test", "builtin:nginx/many-connections", "--scenario", "spike")
 	assert.Zero(t, code)
 	spike := phaseOf(t, r, "spike")
 	assert.Equal(t, plan.Epoll, spike.Engine)
@@ -62,23 +62,24 @@ func TestTenThousandConnections(t *testing.T) {
 	assert.Zero(t, spike.Errors)
 	assert.Equal(t, 10000, spike.Connections)
 	assert.Equal(t, 10000, spike.MaxInFlight)
-	assert.Equal(t, map[string]int{"back-01": 3334, "back-02": 6666, "back-03": 10000}, rounded(spike.Servers, 3334, 6666, 10000))
-	whole(t, r, 22688)
+	want := map[string]int{"back-01": 3334, "back-02": 6666, "back-03": 10000}
+	assert.Equal(t, want, roundTo(spike.Servers, 3334, 6666, 10000))
+	assertDelivery(t, r, 22688)
 	h, err := folder.Open(f)
 	require.NoError(t, err)
-	seen := 0
+	samples := 0
 	for s := range h.Samples {
 		if s.Node == plan.WorkerName {
-			seen++
+			samples++
 			assert.Less(t, s.Memory, int64(64<<20), "the sender's memory")
 		}
 	}
 	require.NoError(t, h.Err())
-	assert.GreaterOrEqual(t, seen, 3)
+	assert.GreaterOrEqual(t, samples, 3)
 }
 
-// rounded takes counts for those that they are one off, which smooth weighted round robin may be.
-func rounded(counts map[string]int, right ...int) map[string]int {
+// roundTo replaces counts by the wanted ones that they differ from by one, as smooth weighted round robin may.
+func roundTo(counts map[string]int, right ...int) map[string]int {
 	out := map[string]int{}
 	for name, n := range counts {
 		out[name] = n
@@ -91,10 +92,9 @@ func rounded(counts map[string]int, right ...int) map[string]int {
 	return out
 }
 
-// With 1,024 connections for each worker the same kind of load fails, and the report says from where on and by which
-// line.
+// With 1,024 connections per worker such a load fails; the report names the number of requests in flight and the line.
 func TestTooManyConnectionsAreExplained(t *testing.T) {
-	_, r, code := tried(t, "", "test", "high-concurrency")
+	_, r, code := runScenario(t, "", "test", "high-concurrency")
 	assert.Equal(t, 1, code)
 	for _, v := range r.Verdicts {
 		if v.Claim.Check != plan.CheckAnswered && v.Claim.Check != plan.CheckExpect {
@@ -102,7 +102,8 @@ func TestTooManyConnectionsAreExplained(t *testing.T) {
 		}
 		assert.Equal(t, report.Refuted, v.Outcome)
 		assert.Contains(t, v.Reason, "up to 5,000 requests were in flight; they failed from ")
-		assert.Contains(t, v.Reason, "by nginx/weighted/nginx.conf:5 a worker has 1,024 connections and a proxied request takes two, so 512 in each of 2 workers")
+		assert.Contains(t, v.Reason, "by nginx/weighted/nginx.conf:5 a worker has 1,024 connections "+
+			"and a proxied request takes two, so 512 in each of 2 workers")
 	}
 	p := phaseOf(t, r, "high concurrency")
 	assert.Positive(t, p.FirstFailureInFlight)
@@ -112,7 +113,7 @@ func TestTooManyConnectionsAreExplained(t *testing.T) {
 
 const clientsScenario = `
 name: clients
-doc: 5,000 clients with addresses, connections and keys of their own
+doc: 5,000 clients, each with its own address, connection and key
 config: builtin:nginx/weighted
 checks: [weights, answered, once, headers]
 phases:
@@ -125,11 +126,11 @@ phases:
     expect: [errors == 0]
 `
 
-// Every client's address is seen by the backends: X-Real-IP is held against it, request by request.
+// X-Real-IP is compared with the address of the client for every request.
 func TestFiveThousandClientAddresses(t *testing.T) {
-	_, r, code := tried(t, clientsScenario)
+	_, r, code := runScenario(t, clientsScenario)
 	assert.Zero(t, code)
-	whole(t, r, 10688)
+	assertDelivery(t, r, 10688)
 	assert.GreaterOrEqual(t, phaseOf(t, r, "many").Connections, 5000)
 	clients, err := netip.ParsePrefix(r.Env.ClientNetwork)
 	require.NoError(t, err)
@@ -154,13 +155,13 @@ phases:
 func TestWebSocketsStayOpen(t *testing.T) {
 	t.Parallel()
 	for _, balancer := range []string{"haproxy", "traefik"} {
-		_, r, code := tried(t, strings.ReplaceAll(socketScenario, "BALANCER", balancer))
+		_, r, code := runScenario(t, strings.ReplaceAll(socketScenario, "BALANCER", balancer))
 		assert.Zero(t, code, balancer)
 		p := phaseOf(t, r, "agents")
 		assert.Equal(t, 100, p.Connections)
 		assert.Zero(t, p.Reopened)
 		assert.Len(t, p.Servers, 3)
-		whole(t, r, 2188)
+		assertDelivery(t, r, 2188)
 	}
 }
 
@@ -191,7 +192,7 @@ phases:
 
 func TestHTTP2AndHandshakes(t *testing.T) {
 	t.Parallel()
-	_, r, _ := tried(t, tlsScenario)
+	_, r, _ := runScenario(t, tlsScenario)
 	h2, resumed, full := phaseOf(t, r, "h2"), phaseOf(t, r, "resumed"), phaseOf(t, r, "full")
 	assert.Equal(t, plan.Vegeta, h2.Engine)
 	assert.Less(t, h2.Connections, 20, "streams share connections")
@@ -205,7 +206,7 @@ func TestHTTP2AndHandshakes(t *testing.T) {
 
 const slowScenario = `
 name: slow
-doc: a backend whose processor limit is what its latencies show
+doc: a backend with latencies that show its CPU limit
 config: builtin:nginx/weighted
 checks: [restarts]
 backends:
@@ -219,9 +220,9 @@ phases:
     expect: ['p99{backend: back-01} < 20ms']
 `
 
-// A throttled backend is told, and no latency is held against the balancer for it.
+// A throttled backend is reported, and its latencies refute no promise.
 func TestThrottledBackendIsTheCause(t *testing.T) {
-	_, r, code := tried(t, slowScenario)
+	_, r, code := runScenario(t, slowScenario)
 	assert.Equal(t, 3, code)
 	last := r.Verdicts[len(r.Verdicts)-1]
 	assert.Equal(t, report.Undecided, last.Outcome)
@@ -229,9 +230,9 @@ func TestThrottledBackendIsTheCause(t *testing.T) {
 	assert.Contains(t, last.Reason, "at its limit of 0.02 cores")
 }
 
-// A ramp ends with the first second that is too much, and says which it was.
+// A ramp ends after the first second that exceeds the limits, and the report has the rate.
 func TestRampBreaks(t *testing.T) {
-	_, r, _ := tried(t, `
+	_, r, _ := runScenario(t, `
 name: ramp
 doc: to the breaking point of a small backend
 config: builtin:nginx/weighted
@@ -255,7 +256,7 @@ phases:
 func TestSoakLastsAsLongAsAsked(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
-	_, r, code := tried(t, "", "test", "soak", "--for", "3s")
+	_, r, code := runScenario(t, "", "test", "soak", "--for", "3s")
 	assert.Zero(t, code)
 	assert.Equal(t, 300, phaseOf(t, r, "soak").Hits)
 	assert.Less(t, time.Since(began), 30*time.Second)

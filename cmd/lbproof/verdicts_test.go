@@ -41,7 +41,7 @@ func TestMutations(t *testing.T) {
 		page := strings.ReplaceAll(name, "/", "-")
 		out, err := filepath.Abs(filepath.Join("..", "..", "lbproof-mutations", page))
 		require.NoError(t, err)
-		p := start(t, written(t, name, want.corrected), append([]string{"mutate", "config", "--out", out}, want.carries()...)...)
+		p := start(t, writeConfig(t, name, want.corrected), append([]string{"mutate", "config", "--out", out}, want.carries()...)...)
 		require.Contains(t, []int{0, 1}, p.wait(t), p.stderr.String())
 		text := fmt.Sprintf("# %s\n\n`make mutations` wrote this page: the output of `lbproof mutate%s` for the configuration on the real balancer.\n\n```\n%s```\n", name, want.spoken(), p.stdout.String())
 		require.NoError(t, os.WriteFile(filepath.Join("..", "..", "docs", "mutations", page+".md"), []byte(text), 0o644))
@@ -93,7 +93,7 @@ func TestVerdicts(t *testing.T) {
 // it.
 func decided(t *testing.T, name string, want expectation, args ...string) report.Report {
 	t.Helper()
-	p := start(t, written(t, name, want.corrected), append([]string{"test", "config"}, args...)...)
+	p := start(t, writeConfig(t, name, want.corrected), append([]string{"test", "config"}, args...)...)
 	code := p.wait(t)
 	require.Contains(t, []int{0, 1, 3}, code, p.stderr.String())
 	folder, r := reportOf(t, p.cmd.Dir)

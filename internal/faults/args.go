@@ -78,26 +78,30 @@ func argNames(args []Arg) string {
 func (one Arg) validate(value string) (err error) {
 	switch one.Kind {
 	case Time:
-		_, err = time.ParseDuration(value)
+		if _, err = time.ParseDuration(value); err != nil {
+			err = fmt.Errorf("%q is not a duration; write e.g. 50ms", value)
+		}
 	case Share:
 		var share float64
-		share, err = parseShare(value)
-		if err == nil && (share <= 0 || share > 1) {
+		if share, err = parseShare(value); err == nil && (share <= 0 || share > 1) {
 			err = fmt.Errorf("%q is not a share above 0%% and up to 100%%", value)
 		}
 	case Count:
-		var n int
-		if n, err = strconv.Atoi(value); err == nil && n < 1 {
+		if n, invalid := strconv.Atoi(value); invalid != nil || n < 1 {
 			err = fmt.Errorf("%q is not a count of at least 1", value)
 		}
 	case Size:
-		_, err = units.RAMInBytes(value)
+		if _, err = units.RAMInBytes(value); err != nil {
+			err = fmt.Errorf("%q is not a size; write e.g. 64KiB", value)
+		}
 	case Cores:
-		_, err = strconv.ParseFloat(value, 64)
+		if _, err = strconv.ParseFloat(value, 64); err != nil {
+			err = fmt.Errorf("%q is not a number of cores; write e.g. 0.1", value)
+		}
 	case Choice:
 		words, _, _ := strings.Cut(one.Doc, ":")
 		if !slices.Contains(strings.Split(words, ", "), value) {
-			err = fmt.Errorf("%q is none of %s", value, words)
+			err = fmt.Errorf("%q is not one of %s", value, words)
 		}
 	}
 	return err
@@ -105,11 +109,11 @@ func (one Arg) validate(value string) (err error) {
 
 func parseShare(text string) (float64, error) {
 	percent, ok := strings.CutSuffix(text, "%")
-	if !ok {
-		return 0, fmt.Errorf("%q is not a share (e.g. 10%%)", text)
-	}
 	n, err := strconv.ParseFloat(percent, 64)
-	return n / 100, err
+	if !ok || err != nil {
+		return 0, fmt.Errorf("%q is not a share; write e.g. 10%%", text)
+	}
+	return n / 100, nil
 }
 
 // WithDefaults returns all settings of the fault, with defaults for the missing ones.

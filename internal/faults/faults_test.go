@@ -22,7 +22,7 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// simulated is a node in memory with its agent. Its fields say which operations have no effect.
+// simulated is a node in memory with its agent. Its fields disable the effects of operations.
 type simulated struct {
 	stack.Node   // unused by faults
 	down, frozen bool
@@ -158,7 +158,7 @@ func site(t *testing.T, n, peer *simulated, role plan.Role) Site {
 	}
 }
 
-// Every fault is injected, seen, undone and seen to be gone, and leaves the node as it was.
+// Every fault is injected, observed and undone, no longer observed afterwards, and leaves the node unchanged.
 func TestEveryFault(t *testing.T) {
 	for _, f := range All {
 		t.Run(string(f.Name), func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestEveryFault(t *testing.T) {
 	}
 }
 
-// A fault that nobody sees is an error and is undone.
+// A fault that no poll observes is an error and is undone.
 func TestNoEffect(t *testing.T) {
 	for _, f := range All {
 		if f.Detect == nil {
@@ -239,13 +239,13 @@ func TestValidate(t *testing.T) {
 	f("cannot be applied to redis, a dependency; it is for backends and balancers", "cut", plan.Spec{Name: "redis", Role: plan.Dependency}, nil)
 	f("cannot be applied to auth, a helper service outside the pools", "hang", plan.Spec{Name: "auth", Role: plan.Backend, Helper: true}, nil)
 	f(`latency: unknown setting "duration"; settings: delay, jitter, spread, way`, "latency", backend, plan.Settings{"duration": "1s"})
-	f("invalid duration", "latency", backend, plan.Settings{"delay": "soon"})
-	f(`"sideways" is none of both, in, out`, "latency", backend, plan.Settings{"way": "sideways"})
-	f(`"half" is not a share (e.g. 10%)`, "loss", backend, plan.Settings{"share": "half"})
+	f(`"soon" is not a duration; write e.g. 50ms`, "latency", backend, plan.Settings{"delay": "soon"})
+	f(`"sideways" is not one of both, in, out`, "latency", backend, plan.Settings{"way": "sideways"})
+	f(`"half" is not a share; write e.g. 10%`, "loss", backend, plan.Settings{"share": "half"})
 	f(`"120%" is not a share above 0% and up to 100%`, "loss", backend, plan.Settings{"share": "120%"})
 	f(`"0" is not a count`, "errors", backend, plan.Settings{"status": "0"})
-	f("invalid size", "bandwidth", backend, plan.Settings{"rate": "wide"})
-	f("invalid syntax", "cpu", backend, plan.Settings{"cores": "few"})
+	f(`"wide" is not a size; write e.g. 64KiB`, "bandwidth", backend, plan.Settings{"rate": "wide"})
+	f(`"few" is not a number of cores; write e.g. 0.1`, "cpu", backend, plan.Settings{"cores": "few"})
 }
 
 // A configuration is changed as requested, reloaded, and restored.
