@@ -36,14 +36,14 @@ func TestNullRuns(t *testing.T) {
 			{Name: "open", Engine: plan.Goroutines, Count: 300, Rate: 1500, Concurrency: 64, Timeout: 10 * time.Second, Requests: []plan.Request{get}},
 			{Name: "fresh", Engine: plan.Goroutines, Count: 100, Concurrency: 4, NewConnections: true, Timeout: 10 * time.Second, Requests: []plan.Request{get}},
 		}}
-		o := hire(t)
-		require.NoError(t, o.orders.Encode(workerRequest{Phases: p.Phases, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
+		o := startWorker(t)
+		require.NoError(t, o.requests.Encode(workerRequest{Phases: p.Phases, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
 		var ready workerEvent
-		require.NoError(t, o.reports.Decode(&ready))
+		require.NoError(t, o.events.Decode(&ready))
 		require.True(t, ready.Ready, ready.Err)
-		require.NoError(t, o.orders.Encode(workerRequest{Go: true}))
+		require.NoError(t, o.requests.Encode(workerRequest{Go: true}))
 		hits, arrivals, phases, last := o.all(t)
-		o.hangUp()
+		o.disconnect()
 		require.NoError(t, <-o.done)
 		verdicts, err := checks.Judge(history.History{
 			Plan: p, Env: history.Environment{Workers: 1, CPUs: 2, Phases: phases, LedgerGaps: last.LedgerGaps}, Hits: slices.Values(hits), Arrivals: slices.Values(arrivals),

@@ -164,8 +164,8 @@ type execution struct {
 	balancerSpec   plan.Spec       // with the files provisioned for it
 	files          []model.File    // of the configuration, including the provisioned ones
 	streams        *stack.Streams
-	orders         *gob.Encoder
-	reports        *gob.Decoder
+	requests       *gob.Encoder
+	events         *gob.Decoder
 	origin         time.Time    // of the worker's clock, accurate to the latency of a message
 	monotonic      atomic.Int64 // the same on the host's monotonic clock, in nanoseconds; 0 until known
 	clock          *phaseClock
@@ -335,7 +335,7 @@ func (s *execution) startWorker(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.orders, s.reports = gob.NewEncoder(s.streams.In), gob.NewDecoder(s.streams.Out)
+	s.requests, s.events = gob.NewEncoder(s.streams.In), gob.NewDecoder(s.streams.Out)
 	return nil
 }
 
@@ -366,7 +366,7 @@ func (s *execution) sendPhases() error {
 			o.WaitFor = append(o.WaitFor, fmt.Sprintf("%s:%d", spec.Host(), spec.Ports[0]))
 		}
 	}
-	if err := s.orders.Encode(o); err != nil {
+	if err := s.requests.Encode(o); err != nil {
 		return fmt.Errorf("send the phases to the worker: %w", err)
 	}
 	return nil
@@ -390,7 +390,7 @@ func (s *execution) waitReady(ctx context.Context) error {
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { s.streams.Out.CloseWithError(context.Cause(ctx)) })()
 	var r workerEvent
-	err := s.reports.Decode(&r)
+	err := s.events.Decode(&r)
 	switch cause := context.Cause(ctx); {
 	case cause != nil: // nothing more can be read because of it
 		return s.explainFailure(context.WithoutCancel(ctx), cause)
@@ -470,7 +470,7 @@ func (s *execution) verify(ctx context.Context) (err error) {
 // measure makes the worker send and records its events until it is done. The error is why it ended early.
 func (s *execution) measure(ctx context.Context) error {
 	s.env.LedgerGaps = []string{"not read to the end"} // until the worker reports otherwise
-	if err := s.orders.Encode(workerRequest{Go: true}); err != nil {
+	if err := s.requests.Encode(workerRequest{Go: true}); err != nil {
 		return fmt.Errorf("start the worker's traffic: %w", err)
 	}
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -478,7 +478,7 @@ func (s *execution) measure(ctx context.Context) error {
 	defer around.Wait()
 	defer stop()
 	// if the worker has exited, receive returns the error
-	s.barrier = newPhaseBarrier(barrierPhases(s.plan), func() { _ = s.orders.Encode(workerRequest{Go: true}) })
+	s.barrier = newPhaseBarrier(barrierPhases(s.plan), func() { _ = s.requests.Encode(workerRequest{Go: true}) })
 	exited := make(chan error, 1)
 	around.Go(func() {
 		if err := s.stack.Watch(watch); err != nil {
@@ -542,7 +542,7 @@ var errStopTimeout = errors.New("the worker did not stop within 5 s")
 
 // stopWorker asks the worker to stop, and disconnects it after a timeout.
 func (s *execution) stopWorker(ctx context.Context) {
-	_ = s.orders.Encode(workerRequest{Stop: true})
+	_ = s.requests.Encode(workerRequest{Stop: true})
 	select {
 	case <-ctx.Done():
 	case <-time.After(5 * time.Second):
@@ -582,7 +582,7 @@ func (s *execution) receive() error {
 	t := eventCounter{execution: s}
 	for {
 		var r workerEvent
-		if err := s.reports.Decode(&r); err != nil {
+		if err := s.events.Decode(&r); err != nil {
 			return fmt.Errorf("read worker events: %w", err)
 		}
 		if err := t.add(r); err != nil {

@@ -79,9 +79,9 @@ var readyTimeout = 30 * time.Second
 func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	orders := gob.NewDecoder(in)
+	requests := gob.NewDecoder(in)
 	var o workerRequest
-	if err := orders.Decode(&o); err != nil {
+	if err := requests.Decode(&o); err != nil {
 		return fmt.Errorf("read the phases: %w", err)
 	}
 	w := &worker{request: o, out: gob.NewEncoder(out), origin: backends.Now()}
@@ -101,13 +101,13 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := w.send(workerEvent{Ready: true, At: backends.Now() - w.origin, Origin: w.origin}); err != nil {
 		return err
 	}
-	if err := orders.Decode(&o); err != nil || !o.Go {
+	if err := requests.Decode(&o); err != nil || !o.Go {
 		return err
 	}
 	var listening sync.WaitGroup
-	goOn := make(chan struct{}, len(w.request.Phases))
-	listening.Go(func() { listen(orders, goOn, cancel) })
-	if err := w.run(ctx, goOn); err != nil {
+	proceed := make(chan struct{}, len(w.request.Phases))
+	listening.Go(func() { listen(requests, proceed, cancel) })
+	if err := w.run(ctx, proceed); err != nil {
 		return err
 	}
 	listening.Wait() // lbproof disconnects when it has everything
@@ -115,12 +115,12 @@ func Work(ctx context.Context, in io.Reader, out io.Writer) error {
 }
 
 // listen handles requests until lbproof disconnects: Go continues, Stop and the end of input stop the worker.
-func listen(orders *gob.Decoder, goOn chan<- struct{}, stop func()) {
+func listen(requests *gob.Decoder, proceed chan<- struct{}, stop func()) {
 	for {
 		var next workerRequest
-		err := orders.Decode(&next)
+		err := requests.Decode(&next)
 		if err == nil && next.Go {
-			goOn <- struct{}{}
+			proceed <- struct{}{}
 			continue
 		}
 		stop()
@@ -284,7 +284,7 @@ func retry(ctx context.Context, try func() error) error {
 }
 
 // run sends every phase, follows the ledgers meanwhile, and reports when everything is collected.
-func (w *worker) run(ctx context.Context, goOn <-chan struct{}) error {
+func (w *worker) run(ctx context.Context, proceed <-chan struct{}) error {
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var follow sync.WaitGroup
 	follow.Go(func() { w.follow(following) })
@@ -298,7 +298,7 @@ func (w *worker) run(ctx context.Context, goOn <-chan struct{}) error {
 		if w.request.Barriers[i] {
 			select {
 			case <-ctx.Done():
-			case <-goOn:
+			case <-proceed:
 			}
 		}
 	}

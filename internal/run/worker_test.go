@@ -21,19 +21,19 @@ import (
 	"github.com/lbproof/lbproof/internal/plan"
 )
 
-// office is a worker and the streams to it.
-type office struct {
-	orders  *gob.Encoder
-	reports *gob.Decoder
-	hangUp  func()
-	done    chan error
+// testWorker is a worker with the streams to it.
+type testWorker struct {
+	requests   *gob.Encoder
+	events     *gob.Decoder
+	disconnect func()
+	done       chan error
 }
 
-func hire(t *testing.T) office {
+func startWorker(t *testing.T) testWorker {
 	t.Helper()
 	in, toWorker := io.Pipe()
 	fromWorker, out := io.Pipe()
-	o := office{orders: gob.NewEncoder(toWorker), reports: gob.NewDecoder(fromWorker), hangUp: func() { toWorker.Close() }, done: make(chan error, 1)}
+	o := testWorker{requests: gob.NewEncoder(toWorker), events: gob.NewDecoder(fromWorker), disconnect: func() { toWorker.Close() }, done: make(chan error, 1)}
 	go func() {
 		err := Work(context.Background(), in, out)
 		out.Close()
@@ -43,11 +43,11 @@ func hire(t *testing.T) office {
 }
 
 // all reads events until the worker is done.
-func (o office) all(t *testing.T) (hits []history.Hit, arrivals []history.Arrival, phases []history.Phase, last workerEvent) {
+func (o testWorker) all(t *testing.T) (hits []history.Hit, arrivals []history.Arrival, phases []history.Phase, last workerEvent) {
 	t.Helper()
 	for {
 		var r workerEvent
-		require.NoError(t, o.reports.Decode(&r))
+		require.NoError(t, o.events.Decode(&r))
 		require.NoError(t, r.Hits.each(func(h history.Hit) error { hits = append(hits, h); return nil }))
 		arrivals = append(arrivals, r.Arrivals...)
 		if r.Phase != nil {
@@ -83,12 +83,12 @@ func TestWorker(t *testing.T) {
 		{Name: "a", Count: 600, Concurrency: 8, Timeout: time.Minute, Requests: []plan.Request{{Method: "GET", Port: port, Path: "/"}}},
 		{Name: "b", Count: 50, Concurrency: 8, Rate: 500, Timeout: time.Minute, Requests: []plan.Request{{Method: "GET", Port: port, Path: "/"}}},
 	}
-	o := hire(t)
-	require.NoError(t, o.orders.Encode(workerRequest{Phases: loads, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
+	o := startWorker(t)
+	require.NoError(t, o.requests.Encode(workerRequest{Phases: loads, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
 	var ready workerEvent
-	require.NoError(t, o.reports.Decode(&ready))
+	require.NoError(t, o.events.Decode(&ready))
 	require.True(t, ready.Ready, ready.Err)
-	require.NoError(t, o.orders.Encode(workerRequest{Go: true}))
+	require.NoError(t, o.requests.Encode(workerRequest{Go: true}))
 	hits, arrivals, phases, last := o.all(t)
 	assert.Empty(t, last.LedgerGaps)
 	require.Len(t, hits, 650)
@@ -106,7 +106,7 @@ func TestWorker(t *testing.T) {
 		assert.Equal(t, 1, seen[h.Seq])
 		assert.Equal(t, 200, h.Code)
 	}
-	o.hangUp()
+	o.disconnect()
 	assert.NoError(t, <-o.done)
 }
 
@@ -114,17 +114,17 @@ func TestWorker(t *testing.T) {
 func TestWorkerBarrier(t *testing.T) {
 	host, port, ledgers := site(t)
 	load := plan.Phase{Name: "a", Count: 5, Concurrency: 1, Timeout: time.Minute, Requests: []plan.Request{{Method: "GET", Port: port, Path: "/"}}}
-	o := hire(t)
-	require.NoError(t, o.orders.Encode(workerRequest{Phases: []plan.Phase{load, load}, Barriers: map[int]bool{0: true}, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
+	o := startWorker(t)
+	require.NoError(t, o.requests.Encode(workerRequest{Phases: []plan.Phase{load, load}, Barriers: map[int]bool{0: true}, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
 	var ready workerEvent
-	require.NoError(t, o.reports.Decode(&ready))
-	require.NoError(t, o.orders.Encode(workerRequest{Go: true}))
+	require.NoError(t, o.events.Decode(&ready))
+	require.NoError(t, o.requests.Encode(workerRequest{Go: true}))
 	const held = 300 * time.Millisecond
-	time.AfterFunc(held, func() { _ = o.orders.Encode(workerRequest{Go: true}) })
+	time.AfterFunc(held, func() { _ = o.requests.Encode(workerRequest{Go: true}) })
 	_, _, phases, _ := o.all(t)
 	require.Len(t, phases, 2)
 	assert.Greater(t, phases[1].Start-phases[0].End, held/2)
-	o.hangUp()
+	o.disconnect()
 	assert.NoError(t, <-o.done)
 }
 
@@ -164,38 +164,38 @@ func TestWorkerReportsWhatIsNotReady(t *testing.T) {
 	readyTimeout = 200 * time.Millisecond
 	defer func() { readyTimeout = old }()
 	host, port, _ := site(t)
-	o := hire(t)
-	require.NoError(t, o.orders.Encode(workerRequest{Balancer: host, Ports: []int{port}, Ledgers: []ledgerAddr{{Server: "b9", URL: "http://127.0.0.1:1"}}}))
+	o := startWorker(t)
+	require.NoError(t, o.requests.Encode(workerRequest{Balancer: host, Ports: []int{port}, Ledgers: []ledgerAddr{{Server: "b9", URL: "http://127.0.0.1:1"}}}))
 	var r workerEvent
-	require.NoError(t, o.reports.Decode(&r))
+	require.NoError(t, o.events.Decode(&r))
 	assert.False(t, r.Ready)
 	assert.Contains(t, r.Err, "b9 is not ready")
-	o.hangUp()
+	o.disconnect()
 	assert.NoError(t, <-o.done)
 }
 
-// A worker told to stop reports what it has; one whose connection ends exits.
+// A worker that receives Stop reports its results; it exits when its input ends.
 func TestWorkerStops(t *testing.T) {
-	for how, stop := range map[string]func(office){
-		"stopped": func(o office) { _ = o.orders.Encode(workerRequest{Stop: true}) },
-		"hung up": func(o office) { o.hangUp() },
+	for how, stop := range map[string]func(testWorker){
+		"stopped":      func(o testWorker) { _ = o.requests.Encode(workerRequest{Stop: true}) },
+		"disconnected": func(o testWorker) { o.disconnect() },
 	} {
 		host, port, ledgers := site(t)
-		o := hire(t)
+		o := startWorker(t)
 		load := plan.Phase{Count: 1_000_000, Concurrency: 2, Rate: 1000, Timeout: time.Minute, Requests: []plan.Request{{Method: "GET", Port: port, Path: "/"}}}
-		require.NoError(t, o.orders.Encode(workerRequest{Phases: []plan.Phase{load}, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
+		require.NoError(t, o.requests.Encode(workerRequest{Phases: []plan.Phase{load}, Balancer: host, Ports: []int{port}, Ledgers: ledgers}))
 		var r workerEvent
-		require.NoError(t, o.reports.Decode(&r))
-		require.NoError(t, o.orders.Encode(workerRequest{Go: true}))
+		require.NoError(t, o.events.Decode(&r))
+		require.NoError(t, o.requests.Encode(workerRequest{Go: true}))
 		var first workerEvent
-		require.NoError(t, o.reports.Decode(&first))
+		require.NoError(t, o.events.Decode(&first))
 		stop(o)
 		_, _, _, last := o.all(t)
 		assert.Empty(t, last.LedgerGaps)
 		if how == "stopped" {
 			assert.Empty(t, o.done, "a stopped worker waits until its input ends")
 		}
-		o.hangUp()
+		o.disconnect()
 		assert.NoError(t, <-o.done)
 	}
 }
