@@ -1,5 +1,6 @@
 GO ?= go
-SOURCES := $(shell find . -name '*.go' -o -name '*.conf' -o -name '*.yaml' -o -name '*.json' | grep -v '^./bin/\|^./lbproof-runs/') go.mod go.sum
+SOURCES := $(shell find . -name '*.go' -o -name '*.conf' -o -name '*.yaml' -o -name '*.json' | \
+	grep -v '^./bin/\|^./lbproof-runs/') go.mod go.sum
 
 .PHONY: help
 help: ## list the targets
@@ -41,7 +42,8 @@ quick: ## run the tests without Docker, with few seeds
 lint: ## run vet, staticcheck and gofumpt, and check go.mod
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
-	@unformatted=$$($(GO) tool gofumpt -l .); [ -z "$$unformatted" ] || { echo "not formatted (go tool gofumpt -w .):"; echo "$$unformatted"; exit 1; }
+	@unformatted=$$($(GO) tool gofumpt -l .); \
+	[ -z "$$unformatted" ] || { echo "not formatted (go tool gofumpt -w .):"; echo "$$unformatted"; exit 1; }
 	$(GO) mod tidy -diff
 
 VULNDB ?= https://vuln.go.dev
@@ -49,7 +51,9 @@ VULNDB ?= https://vuln.go.dev
 .PHONY: vuln
 vuln: ## check for known Go vulnerabilities (needs network access to VULNDB, default https://vuln.go.dev)
 	@output=$$($(GO) tool govulncheck -db $(VULNDB) ./... 2>&1); code=$$?; echo "$$output"; \
-	case "$$output" in *"fetching vulnerabilities: "* | *"creating client: "*) echo "vuln: cannot reach the database $(VULNDB), so nothing was checked; run this with network access, or set VULNDB to a mirror" >&2;; esac; \
+	case "$$output" in *"fetching vulnerabilities: "* | *"creating client: "*) \
+		echo "vuln: cannot reach the database $(VULNDB), so nothing was checked;" \
+			"run this with network access, or set VULNDB to a mirror" >&2;; esac; \
 	exit $$code
 
 .PHONY: race
@@ -78,7 +82,8 @@ mutants: build ## run real balancers with one wrong line each: only its claim mu
 
 .PHONY: fuzz
 fuzz: ## fuzz configuration readers, the HTTP response parser and the quoting of text, a minute each
-	for dir in $$(ls -d lbconfigs/*/ | xargs -n1 basename | grep -v testdata); do for f in $$($(GO) test -list '^Fuzz' ./lbconfigs/$$dir | grep ^Fuzz); do \
+	for dir in $$(ls -d lbconfigs/*/ | xargs -n1 basename | grep -v testdata); do \
+		for f in $$($(GO) test -list '^Fuzz' ./lbconfigs/$$dir | grep ^Fuzz); do \
 		$(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime 60s -fuzzminimizetime 10x ./lbconfigs/$$dir || exit 1; done; done
 	$(GO) test -run '^$$' -fuzz FuzzResponse -fuzztime 60s -fuzzminimizetime 10x ./internal/load
 	$(GO) test -run '^$$' -fuzz FuzzWriter -fuzztime 60s -fuzzminimizetime 10x ./internal/plain
@@ -88,7 +93,8 @@ clean: ## remove the binary, the run folders and the images that lbproof has bui
 	rm -rf bin lbproof-runs
 	-docker images -q --filter label=lbproof.source | sort -u | xargs -r docker rmi -f
 
-FAILURES := alerts alerts-nginx backup brown-out certificate dependency failover flapping hang keys move partition queue reload reload-websocket rolling-restart scale scale-websocket session-router slow thundering-return
+FAILURES := alerts alerts-nginx backup brown-out certificate dependency failover flapping hang keys move partition \
+	queue reload reload-websocket rolling-restart scale scale-websocket session-router slow thundering-return
 
 .PHONY: kills
 kills: engine ## kill 60 runs at random moments: nothing must be left a minute later (10 minutes)
@@ -102,16 +108,17 @@ damage: ## test 200 random damages of each kind per file of four run folders, an
 failures: build ## run every failure scenario and print its result and duration (15 minutes)
 	@begin=$$(date +%s); for s in $(FAILURES); do \
 		from=$$(date +%s); bin/lbproof test $$s >/tmp/lbproof-failures.log 2>/tmp/lbproof-failures.err; code=$$?; \
-		printf '%-18s exit code %d, %4d s, %s\n' $$s $$code $$(($$(date +%s) - from)) "$$(head -1 /tmp/lbproof-failures.log)"; \
+		printf '%-18s exit code %d, %4d s, %s\n' $$s $$code $$(($$(date +%s) - from)) \
+			"$$(head -1 /tmp/lbproof-failures.log)"; \
 		[ $$code -ne 2 ] && [ $$code -ne 4 ] || { tail -5 /tmp/lbproof-failures.err; exit $$code; }; \
 	done; rm -f /tmp/lbproof-failures.log /tmp/lbproof-failures.err; echo "all: $$(($$(date +%s) - begin)) s"
 
 .PHONY: verdicts
-verdicts: build ## judge every claim of the built-in configurations on real balancers, and update docs/verdicts (an hour)
+verdicts: build ## judge every built-in configuration on real balancers, and update docs/verdicts (an hour)
 	@mkdir -p docs/verdicts
 	$(GO) test -tags verdicts -count=1 -timeout 3h -v -run TestVerdicts ./cmd/lbproof
 
 .PHONY: mutations
-mutations: build ## find untested lines of the built-in configurations, and update docs/mutations (hours; resumes if interrupted)
+mutations: build ## find untested lines of the built-in configurations, and update docs/mutations (hours; resumable)
 	@mkdir -p docs/mutations
 	$(GO) test -tags verdicts -count=1 -timeout 12h -v -run TestMutations ./cmd/lbproof

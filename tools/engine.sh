@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that a Docker engine answers. Does nothing if one does. Otherwise, as root on Debian, installs docker.io and
-# starts dockerd; for everybody else, prints the command to run.
+# Makes sure that a Docker engine answers. Does nothing if one does. Otherwise, as root on Debian, installs docker.io
+# and starts dockerd; for everybody else, prints the command to run.
 set -euo pipefail
 
 log=/var/log/lbproof-dockerd.log
