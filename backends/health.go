@@ -55,15 +55,15 @@ func (s *Service) pingAll(ctx context.Context) []pingResult {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	all := make([]pingResult, len(s.Dependencies))
-	var asking sync.WaitGroup
+	var pinging sync.WaitGroup
 	for i, d := range s.Dependencies {
-		asking.Go(func() {
+		pinging.Go(func() {
 			from := time.Now()
 			err := d.Ping(ctx)
 			all[i] = pingResult{time.Since(from), err}
 		})
 	}
-	asking.Wait()
+	pinging.Wait()
 	return all
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/lbproof/lbproof/internal/report"
 )
 
-// The balancer's own words stand beside what lbproof says of the same line, and its version has the last word.
-func TestAnswerOfTheBalancer(t *testing.T) {
+// The balancer's messages appear with lbproof's problem on the same line; a part that it accepts is reported as such.
+func TestBalancerAnswer(t *testing.T) {
 	at := model.Pos{File: "nginx.conf", Line: 42}
 	problems := []model.Problem{{Pos: at, Effect: model.Rejected, Text: "sticky needs NGINX Plus or nginx 1.29.6", Instead: "hash", FixedIn: "1.29.6"}}
 	f := func(want string, a *model.BalancerAnswer) {
@@ -33,7 +33,7 @@ func TestAnswerOfTheBalancer(t *testing.T) {
 		&model.BalancerAnswer{Version: "HAProxy version 2.6.12-1 2026/10/17", Accepted: true, Messages: []model.StartupMessage{{Text: "[ALERT] no"}}})
 }
 
-// Numbers have units, and no exponents.
+// Numbers have units and no exponents.
 func TestAmounts(t *testing.T) {
 	assert.Equal(t, "max_bytes = 1 MiB (1,048,576 B)", amount(plan.ParamMaxBytes, 1<<20))
 	assert.Equal(t, "attempts = unlimited", amount(plan.ParamAttempts, plan.Unlimited))

@@ -28,16 +28,14 @@ import (
 	"github.com/lbproof/lbproof/reports"
 )
 
-// hostile is what no reader may be ordered by: the orders of terminals and of CI systems, and the ends of what formats
-// put values into.
+// hostile has commands for terminals and CI systems, and delimiters of the report formats.
 const hostile = "::error::FORGED a\x1b[31mb\x1b]52;c;aGk=\x07c\rFORGED\nFORGED\r\n::set-output name=x::FORGED ::warning::FORGED\n##[error]FORGED ##vso[task.complete]d\x00\x08\x7f" +
 	"\u0085FORGED\u009b31mf\u202eg\u2066h\u200ei\u061cj\u2028FORGED\u2029FORGED\u200bm\ufeffn]]></failure></testcase><testcase name=\"FORGED\"/>, \"\\"
 
-// unreadable is hostile and no UTF-8.
-const unreadable = hostile + "\xff\xc0\xe2\x82"
+// invalidUTF8 is hostile followed by invalid UTF-8.
+const invalidUTF8 = hostile + "\xff\xc0\xe2\x82"
 
-// filler sets every string of a value, at any depth, to the same, and what is no string so that all parts of a report
-// are written.
+// filler sets every string of a value, at any depth, to text, and the rest so that all parts of a report are written.
 type filler struct {
 	text     string
 	random   *rand.Rand
@@ -51,8 +49,8 @@ func filled[T any](text string) T {
 	return value
 }
 
-// known are the values of types that formats ask about, beside a hostile one.
-var known = map[reflect.Type][]string{
+// knownValues are the values besides a hostile one of types that formats distinguish.
+var knownValues = map[reflect.Type][]string{
 	reflect.TypeFor[plan.Engine]():  {string(plan.Vegeta), string(plan.WebSocket)},
 	reflect.TypeFor[plan.Role]():    {string(plan.Balancer)},
 	reflect.TypeFor[model.Effect](): {string(model.Rejected), string(model.Inert)},
@@ -71,7 +69,7 @@ func (f *filler) fill(v reflect.Value, depth int) {
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString(f.text)
-		if some := known[v.Type()]; len(some) > 0 && f.random.IntN(2) == 0 {
+		if some := knownValues[v.Type()]; len(some) > 0 && f.random.IntN(2) == 0 {
 			v.SetString(some[f.random.IntN(len(some))])
 		}
 	case reflect.Bool:
@@ -118,8 +116,8 @@ func (f *filler) fill(v reflect.Value, depth int) {
 	}
 }
 
-// happened is a short history in which every string is text.
-func happened(text string) history.History {
+// hostileHistory returns a short history in which every string is text.
+func hostileHistory(text string) history.History {
 	h := filled[history.History](text)
 	hit := filled[history.Hit](text)
 	hit.Phase, hit.Code, hit.Due = 1, 200, 0
@@ -128,7 +126,7 @@ func happened(text string) history.History {
 	return h
 }
 
-// writers is all that reports write of what somebody else said.
+// writers returns all outputs of the package with values that lbproof did not write.
 func writers(text string) map[string]func(io.Writer) error {
 	all := map[string]func(io.Writer) error{
 		"reading": func(w io.Writer) error { return reports.WriteReading(w, filled[report.Reading](text), true) },
@@ -140,7 +138,7 @@ func writers(text string) map[string]func(io.Writer) error {
 		},
 		"plan":      func(w io.Writer) error { return reports.WriteJSON(w, filled[plan.Plan](text)) },
 		"design":    func(w io.Writer) error { return reports.WriteDesign(w, filled[plan.Plan](text), true) },
-		"mutations": func(w io.Writer) error { return reports.WriteMutations(w, mutated(text)) },
+		"mutations": func(w io.Writer) error { return reports.WriteMutations(w, hostileMutations(text)) },
 		"answer": func(w io.Writer) error {
 			var problems []error
 			r := filled[report.Reading](text)
@@ -155,20 +153,20 @@ func writers(text string) map[string]func(io.Writer) error {
 			return errors.Join(append(problems, reports.WriteReading(w, r, true))...)
 		},
 	}
-	all["terminal, verbose"] = func(w io.Writer) error { return reports.WriteTerminal(w, reported(text), true) }
+	all["terminal, verbose"] = func(w io.Writer) error { return reports.WriteTerminal(w, variedReport(text), true) }
 	for _, format := range reports.All {
 		all[format.Name] = func(w io.Writer) error {
 			if format.Export != nil {
-				return format.Export(w, happened(text))
+				return format.Export(w, hostileHistory(text))
 			}
-			return format.Write(w, reported(text))
+			return format.Write(w, variedReport(text))
 		}
 	}
 	return all
 }
 
-// reported is a report in which not everything is said of everything.
-func reported(text string) report.Report {
+// variedReport returns a report with some fields left empty.
+func variedReport(text string) report.Report {
 	r := filled[report.Report](text)
 	for i := range r.Verdicts {
 		switch i / 4 % 3 { // of each outcome
@@ -187,9 +185,12 @@ func reported(text string) report.Report {
 	return r
 }
 
-func mutated(text string) []report.Mutation {
+func hostileMutations(text string) []report.Mutation {
 	all := filled[[]report.Mutation](text)
-	outcomes := []string{report.MutationKilled, report.MutationRefused, report.MutationSurvived, report.MutationOriginalRefuted, report.MutationUntestable, text}
+	outcomes := []string{
+		report.MutationKilled, report.MutationRefused, report.MutationSurvived, report.MutationOriginalRefuted,
+		report.MutationUntestable, text,
+	}
 	for i := range all {
 		all[i].Outcome = outcomes[i%len(outcomes)]
 		if i%2 == 0 {
@@ -199,14 +200,13 @@ func mutated(text string) []report.Mutation {
 	return all
 }
 
-// No value of anything that lbproof shows orders the reader's terminal or CI system, or looks like a line of lbproof's
-// own.
-func TestValuesOrderNobody(t *testing.T) {
-	for name, write := range writers(unreadable) {
+// No printed value contains a command for terminals or CI systems, or looks like one of lbproof's own lines.
+func TestValuesContainNoCommands(t *testing.T) {
+	for name, write := range writers(invalidUTF8) {
 		t.Run(name, func(t *testing.T) {
 			var b, through bytes.Buffer
 			require.NoError(t, write(&b))
-			require.Contains(t, b.String(), "FORGED", "else nothing is tested")
+			require.Contains(t, b.String(), "FORGED", "otherwise nothing is tested")
 			for line := range strings.SplitSeq(b.String(), "\n") {
 				require.True(t, utf8.ValidString(line), "%q", line)
 				for _, r := range line {
@@ -226,8 +226,8 @@ func TestValuesOrderNobody(t *testing.T) {
 	}
 }
 
-// JSON means what it meant, whatever it looks like.
-func TestHostileJSONIsTrue(t *testing.T) {
+// JSON keeps all values, whatever they contain.
+func TestJSONKeepsHostileValues(t *testing.T) {
 	var b bytes.Buffer
 	format, err := reports.Find("json")
 	require.NoError(t, err)
@@ -249,9 +249,9 @@ func TestHostileJSONIsTrue(t *testing.T) {
 	assert.Equal(t, filled[report.Reading](hostile), reading)
 }
 
-// What libraries read of the other formats has as many parts as there were, and the values in them.
-func TestHostileFormatsAreRead(t *testing.T) {
-	r := filled[report.Report](unreadable)
+// Libraries read the other formats with the right number of parts and the right values.
+func TestHostileFormatsAreReadable(t *testing.T) {
+	r := filled[report.Report](invalidUTF8)
 	var b bytes.Buffer
 	format, err := reports.Find("junit")
 	require.NoError(t, err)
@@ -264,12 +264,12 @@ func TestHostileFormatsAreRead(t *testing.T) {
 	}
 	require.NoError(t, xml.Unmarshal(b.Bytes(), &suite))
 	assert.Len(t, suite.Cases, len(r.Verdicts)+len(r.Problems))
-	assert.Equal(t, plain.Text(unreadable), suite.Cases[0].Name)
+	assert.Equal(t, plain.Text(invalidUTF8), suite.Cases[0].Name)
 
 	b.Reset()
 	format, err = reports.Find("vegeta")
 	require.NoError(t, err)
-	require.NoError(t, format.Export(&b, happened(hostile)))
+	require.NoError(t, format.Export(&b, hostileHistory(hostile)))
 	var result vegeta.Result
 	require.NoError(t, vegeta.NewJSONDecoder(&b)(&result))
 	assert.Equal(t, []string{hostile, hostile, hostile, hostile}, []string{result.Attack, result.Error, result.Method, result.URL})
@@ -277,7 +277,7 @@ func TestHostileFormatsAreRead(t *testing.T) {
 	b.Reset()
 	format, err = reports.Find("hdr")
 	require.NoError(t, err)
-	require.NoError(t, format.Export(&b, happened(unreadable)))
+	require.NoError(t, format.Export(&b, hostileHistory(invalidUTF8)))
 	log := hdrhistogram.NewHistogramLogReader(&b)
 	h, err := log.NextIntervalHistogram()
 	require.NoError(t, err)

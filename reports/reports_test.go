@@ -28,7 +28,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-// sample has one verdict of each kind.
+// sample returns a report with one verdict of each kind.
 func sample() report.Report {
 	claim := func(id, check, text string, line int) plan.Claim {
 		return plan.Claim{ID: id, Check: plan.Check(check), Text: text, Pos: model.Pos{File: "nginx.conf", Line: line}}
@@ -92,8 +92,8 @@ func implied(v report.Verdict) report.Verdict {
 	return v
 }
 
-// measured is a short history.
-func measured() history.History {
+// shortHistory returns a history of three hits.
+func shortHistory() history.History {
 	hits := []history.Hit{
 		{Seq: 1, Due: 0, Sent: time.Millisecond, Done: 20 * time.Millisecond, Code: 200, Server: "a", Size: 12},
 		{Seq: 2, Index: 1, Due: 10 * time.Millisecond, Sent: 10 * time.Millisecond, Done: 1030 * time.Millisecond, Code: 503},
@@ -114,12 +114,12 @@ func measured() history.History {
 	}
 }
 
-// The exported forms are read by the libraries of those who will read them.
-func TestExportsAreRead(t *testing.T) {
+// Vegeta and HdrHistogram read the exported formats.
+func TestExportsAreReadable(t *testing.T) {
 	var text bytes.Buffer
 	format, err := reports.Find("vegeta")
 	require.NoError(t, err)
-	require.NoError(t, format.Export(&text, measured()))
+	require.NoError(t, format.Export(&text, shortHistory()))
 	decode := vegeta.DecoderFor(&text)
 	require.NotNil(t, decode)
 	var m vegeta.Metrics
@@ -137,7 +137,7 @@ func TestExportsAreRead(t *testing.T) {
 
 	format, err = reports.Find("hdr")
 	require.NoError(t, err)
-	require.NoError(t, format.Export(&text, measured()))
+	require.NoError(t, format.Export(&text, shortHistory()))
 	log := hdrhistogram.NewHistogramLogReader(&text)
 	var tags []string
 	for {
@@ -166,7 +166,7 @@ func TestGolden(t *testing.T) {
 	for _, f := range reports.All {
 		var got bytes.Buffer
 		if f.Export != nil {
-			require.NoError(t, f.Export(&got, measured()))
+			require.NoError(t, f.Export(&got, shortHistory()))
 		} else {
 			require.NoError(t, f.Write(&got, sample()))
 		}
@@ -237,10 +237,10 @@ type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
-func TestWriteErrorsAreTold(t *testing.T) {
+func TestWriteErrorsAreReturned(t *testing.T) {
 	for _, f := range reports.All {
 		if f.Export != nil {
-			assert.Error(t, f.Export(fullDisk{}, measured()), f.Name)
+			assert.Error(t, f.Export(fullDisk{}, shortHistory()), f.Name)
 			continue
 		}
 		assert.Error(t, f.Write(fullDisk{}, sample()), f.Name)

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEngineScript runs the script with a PATH of fake commands. Commands that it must not run (install, start) print a line.
+// TestEngineScript runs the script with a PATH of fake commands. Commands that it must not run (install, start) print a
+// line.
 func TestEngineScript(t *testing.T) {
 	const (
 		answers = "#!/bin/sh\nexit 0\n"

@@ -4,7 +4,8 @@
 // An agent also owns the namespace: a node whose process is killed keeps its address, and its kernel refuses
 // connections, as on a host whose service has crashed.
 //
-// An agent undoes a rule on request, when the rule expires, and when its input ends, so that cleanup depends on no other process.
+// An agent undoes a rule on request, when the rule expires, and when its input ends, so that cleanup depends on no
+// other process.
 package agent
 
 import (

@@ -107,7 +107,7 @@ func TestChunks(t *testing.T) {
 }
 
 func TestDNSOverrides(t *testing.T) {
-	ask := func(n DNSOverride, name string) (m dnsmessage.Message, ours bool, answered bool) {
+	query := func(n DNSOverride, name string) (m dnsmessage.Message, ours bool, answered bool) {
 		q := dnsmessage.Message{Header: dnsmessage.Header{ID: 7}, Questions: []dnsmessage.Question{{
 			Name: dnsmessage.MustNewName(name), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET,
 		}}}
@@ -120,16 +120,16 @@ func TestDNSOverrides(t *testing.T) {
 		return m, ours, len(answer) > 0
 	}
 	other := netip.MustParseAddr("192.0.2.1")
-	m, ours, _ := ask(DNSOverride{Name: "b1", Address: other}, "B1.")
+	m, ours, _ := query(DNSOverride{Name: "b1", Address: other}, "B1.")
 	assert.True(t, ours)
 	assert.Equal(t, uint16(7), m.ID)
 	assert.Equal(t, &dnsmessage.AResource{A: other.As4()}, m.Answers[0].Body)
-	m, _, _ = ask(DNSOverride{Name: "b1", ServFail: true}, "b1.")
+	m, _, _ = query(DNSOverride{Name: "b1", ServFail: true}, "b1.")
 	assert.Equal(t, dnsmessage.RCodeServerFailure, m.RCode)
-	_, ours, answered := ask(DNSOverride{Name: "b1", NoReply: true}, "b1.")
+	_, ours, answered := query(DNSOverride{Name: "b1", NoReply: true}, "b1.")
 	assert.True(t, ours)
 	assert.False(t, answered)
-	_, ours, _ = ask(DNSOverride{Name: "b1", Address: other}, "b2.")
+	_, ours, _ = query(DNSOverride{Name: "b1", Address: other}, "b2.")
 	assert.False(t, ours)
 	_, ours = DNSOverride{Name: "b1"}.reply([]byte("no question"))
 	assert.False(t, ours)
@@ -151,18 +151,18 @@ func TestPoll(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	look := Poll{Addr: at, Path: "/", Timeout: time.Second, Interval: 5 * time.Millisecond, GiveUpAfter: 5 * time.Second, Expect: Expectation{Codes: []int{503}}, Consecutive: 3}
-	seen, err := look.run(t.Context())
+	poll := Poll{Addr: at, Path: "/", Timeout: time.Second, Interval: 5 * time.Millisecond, GiveUpAfter: 5 * time.Second, Expect: Expectation{Codes: []int{503}}, Consecutive: 3}
+	seen, err := poll.run(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, Answered, seen.Outcome)
 	assert.GreaterOrEqual(t, seen.Tries, 3)
 	time.AfterFunc(50*time.Millisecond, func() { l.Close() })
-	look.Expect, look.Consecutive = Expectation{Outcomes: []Outcome{Refused}}, 1
-	seen, err = look.run(t.Context())
+	poll.Expect, poll.Consecutive = Expectation{Outcomes: []Outcome{Refused}}, 1
+	seen, err = poll.run(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, Refused, seen.Outcome)
-	look.Expect, look.GiveUpAfter = Expectation{Outcomes: []Outcome{Answered}}, 50*time.Millisecond
-	_, err = look.run(t.Context())
+	poll.Expect, poll.GiveUpAfter = Expectation{Outcomes: []Outcome{Answered}}, 50*time.Millisecond
+	_, err = poll.run(t.Context())
 	assert.ErrorContains(t, err, "not observed within 50ms")
 	assert.ErrorContains(t, err, "last: ")
 }

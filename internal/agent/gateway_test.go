@@ -70,8 +70,8 @@ func TestSocketCommand(t *testing.T) {
 			return
 		}
 		defer conn.Close()
-		said, _ := bufio.NewReader(conn).ReadString('\n')
-		_, _ = conn.Write([]byte("told: " + said))
+		command, _ := bufio.NewReader(conn).ReadString('\n')
+		_, _ = conn.Write([]byte("received: " + command))
 	}()
 	client, gate := net.Pipe()
 	defer client.Close()
@@ -86,5 +86,5 @@ func TestSocketCommand(t *testing.T) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	assert.Equal(t, "told: show stat\n", string(body))
+	assert.Equal(t, "received: show stat\n", string(body))
 }

@@ -23,7 +23,7 @@ func TestLocalForward(t *testing.T) {
 		}
 		defer conn.Close()
 		line, _ := bufio.NewReader(conn).ReadString('\n')
-		_, _ = conn.Write([]byte("heard " + line))
+		_, _ = conn.Write([]byte("received " + line))
 	}()
 	ctx, stop := context.WithCancel(t.Context())
 	closed := make(chan error)
@@ -38,7 +38,7 @@ func TestLocalForward(t *testing.T) {
 	require.NoError(t, err)
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	require.NoError(t, err)
-	assert.Equal(t, "heard hello\n", line)
+	assert.Equal(t, "received hello\n", line)
 	require.NoError(t, conn.Close())
 	require.NoError(t, other.Close())
 	// The reset may arrive before the connect returns.

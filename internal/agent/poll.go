@@ -93,8 +93,8 @@ func (w Expectation) matches(s Observation) bool {
 	end := len(w.Outcomes) == 0 || slices.Contains(w.Outcomes, s.Outcome)
 	code := len(w.Codes) == 0 || slices.Contains(w.Codes, s.Code)
 	address := !w.Address.IsValid() || w.Address == s.Address
-	slow, says := s.End-s.Start >= w.MinDuration, strings.Contains(s.Detail, w.Contains)
-	response := end && code && says
+	slow, contains := s.End-s.Start >= w.MinDuration, strings.Contains(s.Detail, w.Contains)
+	response := end && code && contains
 	return (response && address && slow) != w.Not
 }
 

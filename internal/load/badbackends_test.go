@@ -46,8 +46,8 @@ func raw(t *testing.T, serve func(net.Conn)) string {
 	return "http://" + l.Addr().String()
 }
 
-// says reads a request and writes a text, then keeps or closes the connection.
-func says(text string, keep bool) func(net.Conn) {
+// respondWith reads a request and writes a text, then keeps or closes the connection.
+func respondWith(text string, keep bool) func(net.Conn) {
 	return func(conn net.Conn) {
 		r := bufio.NewReader(conn)
 		for {
@@ -74,18 +74,18 @@ func TestBadBackends(t *testing.T) {
 				assert.Less(t, h.Done-h.Sent, 2*time.Second)
 			}
 		}
-		f("", says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", true))
-		f("", says("HTTP/1.1 200 OK\r\n\r\nto the end", false))
-		f(history.Malformed, says("\x00\x01\x02 hello", true))
-		f(history.Malformed, says("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi there", true))
-		f(history.Malformed, says("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", true))
-		f(history.Malformed, says("HTTP/1.1 200 OK\r\n"+strings.Repeat("A: endless\r\n", 10000), true))
-		f(history.Truncated, says("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi", false))
-		f(history.Truncated, says("HTTP/1.1 200 OK\r\nConte", false))
-		f(history.Truncated, says("HTTP/1.1 200 OK\r\nX-Lbproof-Size: 20\r\n\r\nhi", false))
-		f(history.Closed, says("", false))
-		f(history.Timeout, says("", true))
-		f(history.Timeout, says("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi", true))
+		f("", respondWith("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", true))
+		f("", respondWith("HTTP/1.1 200 OK\r\n\r\nto the end", false))
+		f(history.Malformed, respondWith("\x00\x01\x02 hello", true))
+		f(history.Malformed, respondWith("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi there", true))
+		f(history.Malformed, respondWith("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", true))
+		f(history.Malformed, respondWith("HTTP/1.1 200 OK\r\n"+strings.Repeat("A: endless\r\n", 10000), true))
+		f(history.Truncated, respondWith("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi", false))
+		f(history.Truncated, respondWith("HTTP/1.1 200 OK\r\nConte", false))
+		f(history.Truncated, respondWith("HTTP/1.1 200 OK\r\nX-Lbproof-Size: 20\r\n\r\nhi", false))
+		f(history.Closed, respondWith("", false))
+		f(history.Timeout, respondWith("", true))
+		f(history.Timeout, respondWith("HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhi", true))
 		f(history.Timeout, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
 	}
 }
@@ -136,7 +136,7 @@ func TestClosedIdleConnections(t *testing.T) {
 		hits := sendTo(t, t.Context(), plan.Phase{Engine: engine, Count: 2, Concurrency: 1, ThinkTime: 1200 * time.Millisecond, Timeout: 5 * time.Second, Requests: get("/")},
 			raw(t, func(conn net.Conn) {
 				go func() { time.Sleep(500 * time.Millisecond); conn.Close() }()
-				says("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true)(conn)
+				respondWith("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true)(conn)
 			}))
 		require.Len(t, hits, 2)
 		assert.Empty(t, hits[1].Err)

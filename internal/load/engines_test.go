@@ -227,14 +227,12 @@ func TestStopAbortsRequestsInFlight(t *testing.T) {
 	})
 }
 
-// TLS is spoken where a request says so, with the host's name in the handshake, whatever the certificate.
-
 // The Host header and the balancer's address are independent.
 func TestHostDiffersFromAddress(t *testing.T) {
 	for _, e := range append(slices.Clone(engines), plan.WebSocket) {
 		t.Run(string(e), func(t *testing.T) {
-			var asked atomic.Value
-			server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked.Store(r.Host) }))
+			var host atomic.Value
+			server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { host.Store(r.Host) }))
 			defer server.Close()
 			at, err := url.Parse(server.URL)
 			require.NoError(t, err)
@@ -244,7 +242,7 @@ func TestHostDiffersFromAddress(t *testing.T) {
 			code := 0
 			EngineFor(l).Send(t.Context(), Phase{Phase: l, FirstSeq: 1, DefaultHost: "nginx", Addr: at.Hostname(), Origin: time.Now()}, func(h history.Hit) { code = h.Code })
 			assert.Equal(t, http.StatusOK, code)
-			assert.Equal(t, "nginx:"+at.Port(), asked.Load())
+			assert.Equal(t, "nginx:"+at.Port(), host.Load())
 		})
 	}
 }

@@ -285,7 +285,8 @@ func (i Image) Validate() error {
 	}
 	for n, name := range i.Packages {
 		if !debianPackage.MatchString(name) {
-			return fmt.Errorf("packages[%d]: %q is not the name of a Debian package (lower-case letters, digits, +, . and -)", n, name)
+			return fmt.Errorf(
+				"packages[%d]: %q is not the name of a Debian package (lower-case letters, digits, +, . and -)", n, name)
 		}
 	}
 	for n, name := range i.Users {

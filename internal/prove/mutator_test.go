@@ -184,7 +184,7 @@ func TestResume(t *testing.T) {
 	first := newBench(t, dir)
 	require.NoError(t, first.Open())
 	require.NotEmpty(t, first.Mutations())
-	cut := errors.New("the engine is gone")
+	cut := errors.New("the engine is down")
 	first.answer = func(string, []plan.Check) (report.Report, error) {
 		if len(first.runs) > 2 {
 			return report.Report{}, cut
@@ -192,7 +192,7 @@ func TestResume(t *testing.T) {
 		return report.Report{}, nil
 	}
 	require.ErrorIs(t, first.Mutate(t.Context(), 1), cut)
-	assert.Equal(t, twoHeaders, first.runs[0], "the file as it is comes first")
+	assert.Equal(t, twoHeaders, first.runs[0], "the original file comes first")
 	require.NotEmpty(t, first.decided)
 
 	second := newBench(t, dir)
@@ -276,7 +276,7 @@ func TestOneByOne(t *testing.T) {
 }
 
 // Claims that the original file violates are not attributed to a mutation.
-func TestBrokenAsItIs(t *testing.T) {
+func TestOriginalRefuted(t *testing.T) {
 	b := newBench(t, t.TempDir())
 	b.answer = func(string, []plan.Check) (report.Report, error) {
 		return verdicts("response/#X-One refuted", "response/#X-Two upheld", "weights/cats upheld", "answered/ upheld"), nil
@@ -290,7 +290,7 @@ func TestBrokenAsItIs(t *testing.T) {
 // Any other error ends Mutate and names the mutation; an interruption is a HarnessError.
 func TestRunFails(t *testing.T) {
 	b := newBench(t, t.TempDir())
-	cut := errors.New("the engine is gone")
+	cut := errors.New("the engine is down")
 	b.answer = func(text string, _ []plan.Check) (report.Report, error) {
 		if text == twoHeaders {
 			return report.Report{}, nil
@@ -313,7 +313,7 @@ func TestRunFails(t *testing.T) {
 	assert.ErrorIs(t, harness, context.Canceled)
 }
 
-func TestAtOnce(t *testing.T) {
+func TestMaxParallel(t *testing.T) {
 	assert.Equal(t, 1, MaxParallel([]plan.Spec{{Name: "cat-1"}, {Address: "10.0.0.1"}}))
 	assert.Positive(t, MaxParallel([]plan.Spec{{Name: "cat-1"}}))
 }

@@ -138,7 +138,7 @@ func (m *Member) Kill(
 	})
 }
 
-// addDownFaults changes the number of faults that keep the node down. While there are any, Watch does not report it as down.
+// addDownFaults changes the number of faults that keep the node down. While there are any, Watch does not report it.
 func (m *Member) addDownFaults(more int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

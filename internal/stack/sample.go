@@ -13,11 +13,11 @@ import (
 func (r *Rig) Sample(ctx context.Context) []history.Sample {
 	names := r.names()
 	samples := make([]*history.Sample, len(names))
-	var asking sync.WaitGroup
+	var sampling sync.WaitGroup
 	for i, name := range names {
-		asking.Go(func() { samples[i], _ = r.find(name).sample(ctx) })
+		sampling.Go(func() { samples[i], _ = r.find(name).sample(ctx) })
 	}
-	asking.Wait()
+	sampling.Wait()
 	var out []history.Sample
 	for _, one := range samples {
 		if one != nil {

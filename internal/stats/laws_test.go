@@ -12,8 +12,8 @@ import (
 	"github.com/lbproof/lbproof/internal/stats"
 )
 
-// drawn returns an index drawn with the probabilities q.
-func drawn(r *rand.Rand, q []float64) int {
+// draw returns an index drawn with the probabilities q.
+func draw(r *rand.Rand, q []float64) int {
 	u := r.Float64()
 	for i, p := range q {
 		if u -= p; u < 0 {
@@ -24,7 +24,7 @@ func drawn(r *rand.Rand, q []float64) int {
 }
 
 // The evidence against shares follows its formula: the ratio of the mixture's probability of all counts to theirs.
-func TestDrawsAgainstTheClosedForm(t *testing.T) {
+func TestEvidenceAgainstTheClosedForm(t *testing.T) {
 	shares := []float64{1. / 6, 2. / 6, 3. / 6}
 	r := rand.New(rand.NewPCG(1, 1))
 	d, counts, most := stats.NewSequentialTest(shares, 0.2), make([]int, 3), 0.0
@@ -38,7 +38,7 @@ func TestDrawsAgainstTheClosedForm(t *testing.T) {
 		return sum - g
 	}
 	for range 300 {
-		i := drawn(r, []float64{0.2, 0.4, 0.4})
+		i := draw(r, []float64{0.2, 0.4, 0.4})
 		d.Add(i)
 		counts[i]++
 		prior, posterior, own := make([]float64, 3), make([]float64, 3), 0.0
@@ -53,7 +53,7 @@ func TestDrawsAgainstTheClosedForm(t *testing.T) {
 }
 
 // Shares are accepted by the likelihood ratios of all counts, regardless of order.
-func TestDrawsNearAgainstTheClosedForm(t *testing.T) {
+func TestAcceptanceAgainstTheClosedForm(t *testing.T) {
 	shares := []float64{0.7, 0.3}
 	d := stats.NewSequentialTest(shares, 0.1)
 	for n := range 20_000 {
@@ -176,7 +176,7 @@ func TestWindowHoldsEveryHonestCount(t *testing.T) {
 		assert.GreaterOrEqual(t, admitted, least[last])
 		unknown, all = unknown+most[last]-least[last], all+len(at)
 	}
-	assert.Less(t, unknown, all/20, "the bounds say something")
+	assert.Less(t, unknown, all/20, "most bounds are tight")
 }
 
 // requestRate is HAProxy's own arithmetic (freq_ctr.h): update_freq_ctr_period, then read_freq_ctr_period.
@@ -294,7 +294,7 @@ func TestMapsWhenAServerGoes(t *testing.T) {
 	assert.Greater(t, others, 500)
 }
 
-func TestSpreadMapTakesTurns(t *testing.T) {
+func TestTableMapInterleaves(t *testing.T) {
 	m := stats.TableMap([]int{20, 40, 60}, []bool{true, true, true}, stats.AddressHash)
 	counts := make([]int, 3)
 	for i := range 6 {
@@ -320,10 +320,10 @@ func TestTwoDraws(t *testing.T) {
 	assert.InDeltaSlice(t, []float64{0.25, 0.4, 0.35}, stats.TwoChoiceShares([]int{1, 2, 3}), 1e-9)
 	r, weights, counts := rand.New(rand.NewPCG(6, 6)), []int{1, 2, 5, 1}, make([]float64, 4)
 	for range 200_000 {
-		first := drawn(r, stats.Shares(weights))
+		first := draw(r, stats.Shares(weights))
 		second := first
 		for second == first {
-			second = drawn(r, stats.Shares(weights))
+			second = draw(r, stats.Shares(weights))
 		}
 		counts[second] += 1. / 200_000
 	}
@@ -344,7 +344,7 @@ func TestFairnessCovers(t *testing.T) {
 		for range runs {
 			counts := make([]int, 3)
 			for range 600 {
-				counts[drawn(r, truth)]++
+				counts[draw(r, truth)]++
 			}
 			fair := stats.FairnessOf(counts, shares, 0.95)
 			assert.LessOrEqual(t, fair.LowJain, fair.HighJain)
@@ -388,7 +388,7 @@ func TestFairnessIntervalIsNeverAPoint(t *testing.T) {
 	for range runs {
 		counts := make([]int, 3)
 		for range 600 {
-			counts[drawn(r, truth)]++
+			counts[draw(r, truth)]++
 		}
 		if cv := stats.FairnessOf(counts, shares, 0.95).CV; 600*cv*cv <= 2 {
 			even++

@@ -19,7 +19,7 @@ func TestHolm(t *testing.T) {
 	f([]float64{0.9, 0.8}, []float64{1, 1})
 }
 
-func TestHolmLeavesOutTheUntested(t *testing.T) {
+func TestHolmIgnoresNaN(t *testing.T) {
 	got := Holm([]float64{math.NaN(), 0.02, math.NaN(), 0.5})
 	assert.InDelta(t, 0.04, got[1], 1e-12)
 	assert.InDelta(t, 0.5, got[3], 1e-12)
@@ -46,7 +46,7 @@ func TestHolmFamilyError(t *testing.T) {
 	assert.InDelta(t, alpha, float64(wrong)/runs, 0.006)
 }
 
-func TestNeedToSee(t *testing.T) {
+func TestSamplesToDetect(t *testing.T) {
 	// The sample sizes for detecting a leak with power 0.999, computed independently by exact powers.
 	f := func(share float64, need int) {
 		t.Helper()
@@ -97,7 +97,7 @@ func TestSmoothEnvelope(t *testing.T) {
 }
 
 // For any number of instances, skew among them and stopping time, counts stay inside.
-func TestSmoothEnvelopeHoldsForManyStates(t *testing.T) {
+func TestSmoothEnvelopeHoldsForManyInstances(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 2000 {
 		weights := make([]int, 2+r.IntN(5))
@@ -118,7 +118,7 @@ func TestSmoothEnvelopeHoldsForManyStates(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
+func TestNearestWrong(t *testing.T) {
 	assert.Equal(t, []int{1, 2, 4}, NearestWrong([]int{1, 2, 3}))
 	assert.Equal(t, []int{110, 200, 300}, NearestWrong([]int{100, 200, 300}))
 	assert.Nil(t, NearestWrong([]int{1}))
@@ -147,7 +147,7 @@ func TestEnvelopePower(t *testing.T) {
 	}
 }
 
-func TestEnvelopeNeed(t *testing.T) {
+func TestEnvelopeSampleSize(t *testing.T) {
 	right, wrong := Shares([]int{1, 2, 3}), Shares([]int{1, 2, 4})
 	env := SmoothEnvelope([]int{1, 2, 3}).Times(2)
 	n := env.SampleSize(right, wrong, 0.999)

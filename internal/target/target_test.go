@@ -17,7 +17,7 @@ import (
 )
 
 // Every plan that lbproof makes is valid and survives writing and reading.
-func TestPlansAreReadAgain(t *testing.T) {
+func TestPlansRoundTrip(t *testing.T) {
 	targets := scenarios.List()
 	for _, name := range lbconfigs.Names() {
 		targets = append(targets, BuiltInPrefix+name)

@@ -68,7 +68,7 @@ func TestNoHooksOfTheEnvironment(t *testing.T) {
 	update(childEnv())
 	assert.NoFileExists(t, marker)
 	update(os.Environ())
-	assert.FileExists(t, marker, "the hook runs where the environment has it")
+	assert.FileExists(t, marker, "with the variable, the hook runs")
 }
 
 // Invalid names of packages and modules never reach a command line.
@@ -82,7 +82,7 @@ func TestHostileImagesAreNotBuilt(t *testing.T) {
 	assert.ErrorContains(t, err, "module.path: malformed module path")
 }
 
-func TestGoHasSettingsOfItsOwn(t *testing.T) {
+func TestGoUsesFixedSettings(t *testing.T) {
 	for name, value := range map[string]string{"GOTOOLCHAIN": "go1.999.0", "GOFLAGS": "-toolexec=id", "GOOS": "plan9", "CGO_ENABLED": "1", "GOVCS": "*:all", "GOEXPERIMENT": "none"} {
 		t.Setenv(name, value)
 	}
@@ -91,7 +91,7 @@ func TestGoHasSettingsOfItsOwn(t *testing.T) {
 	assert.Equal(t, "-mod=mod\nlocal\nlinux\n0\n*:off\n\n", string(out))
 }
 
-func TestModulesThatReplaceByFolders(t *testing.T) {
+func TestModuleThatReplacesByDirectory(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "go.mod")
 	m := &plan.Module{Name: "x", Path: "example.com/x", Version: "v1.0.0", Package: "cmd/x"}
 	require.NoError(t, os.WriteFile(name, []byte("module example.com/x\n\nreplace example.com/y => /home/me/y\n"), 0o600))

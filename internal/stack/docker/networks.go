@@ -65,8 +65,8 @@ func (s *Stack) createNetworks(ctx context.Context, taken []netip.Addr, clients 
 	return nil
 }
 
-// maxUnowned is how often a network is tried again that overlaps none which Docker lists: it releases addresses a moment
-// after it removed their network.
+// maxUnowned limits retries to create a network that overlaps none that Docker lists: Docker releases addresses a moment
+// after it removes their network.
 const maxUnowned = 10
 
 // createAddressedNetwork creates a network with configured addresses and returns its name. It waits for a run that uses
@@ -93,7 +93,7 @@ func (s *Stack) createAddressedNetwork(ctx context.Context, name string, n *subn
 		}
 		holder, waits := s.networkOwner(ctx, n.config.Subnet)
 		if !waits && holder == "" && unowned < maxUnowned && sleep.For(ctx, 200*time.Millisecond) {
-			unowned++ // its owner has just gone
+			unowned++ // its owner was just removed
 			continue
 		}
 		if !waits {

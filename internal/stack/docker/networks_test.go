@@ -77,7 +77,7 @@ func parseAll(addresses []string) []netip.Addr {
 	return out
 }
 
-func TestNoRoom(t *testing.T) {
+func TestNoFreeRange(t *testing.T) {
 	var all []netip.Addr
 	for i := 1; i < 255; i++ {
 		all = append(all, netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
@@ -86,7 +86,7 @@ func TestNoRoom(t *testing.T) {
 	assert.False(t, ok)
 }
 
-// Clients get a block of their own besides the configured addresses.
+// Clients get their own block besides the configured addresses.
 func TestNetworkWithRoomForClients(t *testing.T) {
 	f := func(wide, block string, clients int, addresses ...string) {
 		t.Helper()
@@ -157,7 +157,7 @@ func TestOwnNetworks(t *testing.T) {
 }
 
 // A network of an earlier run can be reused if it has the addresses, and room for the clients.
-func TestAbandonedNetworkFits(t *testing.T) {
+func TestReusableNetwork(t *testing.T) {
 	there := apinetwork.IPAMConfig{
 		Subnet: netip.MustParsePrefix("10.0.0.0/16"), IPRange: netip.MustParsePrefix("10.0.127.224/27"), Gateway: netip.MustParseAddr("10.0.0.1"),
 	}

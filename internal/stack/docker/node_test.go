@@ -147,7 +147,7 @@ func TestReaperIsReplaced(t *testing.T) {
 		paused, err := s.member(t, "b1").IsPaused(t.Context())
 		next := reaper()
 		return err == nil && !paused && next != "" && next != first
-	}, 20*time.Second, 20*time.Millisecond, "the second reaper undoes what the first was told to")
+	}, 20*time.Second, 20*time.Millisecond, "the second reaper has the pending undos of the first")
 	mu.Lock()
 	assert.Contains(t, strings.Join(progress, "\n"), "was killed (out of memory?) and has been restarted")
 	mu.Unlock()

@@ -56,7 +56,7 @@ func TestRecipesDiffer(t *testing.T) {
 func built(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "lbproof")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "../../../cmd/lbproof") // as make build does
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "../../../cmd/lbproof") // like make build
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
@@ -169,7 +169,7 @@ func TestVerifyConfig(t *testing.T) {
 		_, err = s.VerifyConfig(t.Context(), spec, files)
 		assert.ErrorContains(t, err, "verify the configuration of b1: /conf differs from a.conf")
 	})
-	t.Run("a container that is gone", func(t *testing.T) {
+	t.Run("a killed container", func(t *testing.T) {
 		_, err := s.made.engine.client.ContainerKill(t.Context(), s.node(t, "b1").id(), client.ContainerKillOptions{Signal: "KILL"})
 		require.NoError(t, err)
 		watching, stop := context.WithCancel(t.Context())

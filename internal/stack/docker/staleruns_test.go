@@ -21,19 +21,19 @@ func TestStaleRuns(t *testing.T) {
 	d := s.made.engine
 	found, err := d.Image(t.Context(), plan.Image{})
 	require.NoError(t, err)
-	dead := d.newStack(stack.RunConfig{Run: "killed"})
+	stale := d.newStack(stack.RunConfig{Run: "killed"})
 	_, err = d.client.ContainerCreate(t.Context(), client.ContainerCreateOptions{Config: &container.Config{
-		Image: found.Ref, Cmd: []string{"/lbproof"}, Labels: map[string]string{labelRun: dead.config.Run, labelRole: string(stack.Reaper)},
+		Image: found.Ref, Cmd: []string{"/lbproof"}, Labels: map[string]string{labelRun: stale.config.Run, labelRole: string(stack.Reaper)},
 	}})
 	require.NoError(t, err)
-	require.NoError(t, dead.createDefaultNetwork(t.Context(), 0, nil))
-	t.Cleanup(func() { _ = d.RemoveStaleRun(context.Background(), StaleRun{Run: dead.config.Run}) }) // if the test ended early
+	require.NoError(t, stale.createDefaultNetwork(t.Context(), 0, nil))
+	t.Cleanup(func() { _ = d.RemoveStaleRun(context.Background(), StaleRun{Run: stale.config.Run}) }) // if the test ended early
 
 	of := func(at time.Time) (mine StaleRun, others []string) {
 		all, err := d.staleRunsAt(t.Context(), at)
 		require.NoError(t, err)
 		for _, r := range all {
-			if r.Run == dead.config.Run {
+			if r.Run == stale.config.Run {
 				mine = r
 			} else {
 				others = append(others, r.Run)
@@ -50,7 +50,7 @@ func TestStaleRuns(t *testing.T) {
 	assert.NotContains(t, others, s.made.config.Run, "an active run")
 
 	require.NoError(t, d.RemoveStaleRun(t.Context(), old))
-	left, err := listLeftovers(t.Context(), d.client, dead.config.Run, true)
+	left, err := listLeftovers(t.Context(), d.client, stale.config.Run, true)
 	require.NoError(t, err)
 	assert.Empty(t, left)
 	left, err = listLeftovers(t.Context(), d.client, s.made.config.Run, true)
@@ -93,12 +93,12 @@ func TestUpdate(t *testing.T) {
 		assert.NoError(t, err)
 		d.removeImages(context.Background(), built)
 	}
-	forget() // what a test that was killed has left
+	forget() // left by a killed test
 	t.Cleanup(forget)
 	require.NoError(t, d.importImage(t.Context(), "lbproof/renewed:older", imageConfig{labels: older}, func(l layer) error { return l.file("etc/older", 0o644, nil) }))
 	found, err := d.Image(t.Context(), image)
 	require.NoError(t, err)
-	assert.Equal(t, "lbproof/renewed:older", found.Ref, "a run takes what is there")
+	assert.Equal(t, "lbproof/renewed:older", found.Ref, "a run uses the image on this machine")
 
 	found, news, err := d.Update(t.Context(), image)
 	require.NoError(t, err)
@@ -106,7 +106,7 @@ func TestUpdate(t *testing.T) {
 	assert.Contains(t, found.Source, "built from Debian's busybox-static")
 	built, err := d.listBuilt(t.Context(), image)
 	require.NoError(t, err)
-	require.Len(t, built, 1, "the older one is gone")
+	require.Len(t, built, 1, "the older one was removed")
 	assert.Equal(t, []string{found.Ref}, built[0].RepoTags)
 
 	again, news, err := d.Update(t.Context(), image)
