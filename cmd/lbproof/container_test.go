@@ -30,10 +30,10 @@ import (
 	"github.com/lbproof/lbproof/internal/target"
 )
 
-// The tests in this file run the built program against the real engine and the real nginx, as a user would.
-// Without Docker they fail; go test -short leaves them out.
+// The tests in this file run the built program with the real engine and balancers, as a user would. They need Docker;
+// go test -short skips them.
 
-// binary builds lbproof as make build does, so that what that compiled is not compiled again.
+// binary builds lbproof with the flags of make build, to reuse its build cache.
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "lbproof-test-")
 	if err != nil {
@@ -52,13 +52,13 @@ var binary = sync.OnceValues(func() (string, error) {
 type process struct {
 	cmd            *exec.Cmd
 	stdout, stderr bytes.Buffer
-	lines          chan string // of standard error, as they come
+	lines          chan string // of standard error, as they arrive
 	run            atomic.Value
-	temporary      string // where it would put temporary files
+	temporary      string // its directory for temporary files
 	done           chan struct{}
 }
 
-// start runs lbproof in a folder of the test's own.
+// start starts lbproof in a folder.
 func start(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
 	if testing.Short() {
@@ -89,7 +89,7 @@ func start(t *testing.T, dir string, args ...string) *process {
 	return p
 }
 
-// wait returns the exit code.
+// wait waits until lbproof exits and returns the exit code.
 func (p *process) wait(t *testing.T) int {
 	t.Helper()
 	<-p.done
@@ -101,7 +101,7 @@ func (p *process) wait(t *testing.T) int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// until reads standard error up to a line that has the text.
+// until reads standard error up to a line with a text.
 func (p *process) until(t *testing.T, text string) {
 	t.Helper()
 	for line := range p.lines {
@@ -109,10 +109,10 @@ func (p *process) until(t *testing.T, text string) {
 			return
 		}
 	}
-	t.Fatalf("lbproof ended before it said %q:\n%s", text, p.stderr.String())
+	t.Fatalf("lbproof exited before it printed %q:\n%s", text, p.stderr.String())
 }
 
-// engineAPI is a client of the engine.
+// engineAPI returns a client of the engine.
 func engineAPI(t *testing.T) *client.Client {
 	t.Helper()
 	if testing.Short() {
@@ -124,11 +124,11 @@ func engineAPI(t *testing.T) *client.Client {
 	return cli
 }
 
-// labelled lists what the process has made and not removed.
+// labelled lists the containers and networks of the process's run.
 func (p *process) labelled(t *testing.T, cli *client.Client) []string {
 	t.Helper()
 	id, ok := p.run.Load().(string)
-	require.True(t, ok, "the process named no run")
+	require.True(t, ok, "the process has printed no run ID")
 	mine := make(client.Filters).Add("label", "lbproof.run="+id)
 	containers, err := cli.ContainerList(t.Context(), client.ContainerListOptions{All: true, Filters: mine})
 	require.NoError(t, err)
@@ -144,7 +144,7 @@ func (p *process) labelled(t *testing.T, cli *client.Client) []string {
 	return out
 }
 
-// nothingLeft polls until nothing is left, for as long as the promise allows; within 0 it must be so at once.
+// nothingLeft asserts that nothing of the run is left within a time; 0: now.
 func (p *process) nothingLeft(t *testing.T, within time.Duration) {
 	t.Helper()
 	cli := engineAPI(t)
@@ -155,7 +155,7 @@ func (p *process) nothingLeft(t *testing.T, within time.Duration) {
 	assert.Empty(t, left, "left behind after %s", within)
 }
 
-// containerOf finds the container of a node of the run under way.
+// containerOf returns the container of a node of the current run.
 func (p *process) containerOf(t *testing.T, cli *client.Client, node string) string {
 	t.Helper()
 	mine := make(client.Filters).Add("label", "lbproof.run="+p.run.Load().(string)).Add("label", "lbproof.node="+node)
@@ -177,12 +177,12 @@ func reportOf(t *testing.T, dir string) (folder string, r report.Report) {
 	return folders[0], r
 }
 
-func TestBaselineIsProven(t *testing.T) {
+func TestBaselineIsUpheld(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, dir, "test", "baseline")
 	require.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
 	assert.Regexp(t, `^baseline on nginx [0-9.]+: 13 upheld, 11 not evaluated \([0-9]+s\)\n`, p.stdout.String())
-	assert.NotContains(t, p.stdout.String(), "\x1b[", "no colours where there is no terminal")
+	assert.NotContains(t, p.stdout.String(), "\x1b[", "no colours without a terminal")
 	p.nothingLeft(t, 0)
 	folder, r := reportOf(t, dir)
 	for _, v := range r.Verdicts {
@@ -199,9 +199,10 @@ func TestBaselineIsProven(t *testing.T) {
 	for _, p := range r.Phases {
 		assert.Zero(t, p.Errors, p.Name)
 	}
-	t.Run("the folder alone is judged alike", func(t *testing.T) { judgedAlike(t, folder) })
+	t.Run("the folder alone gives the same verdicts", func(t *testing.T) { assertJudgedAlike(t, folder) })
 	t.Run("logs are kept", func(t *testing.T) {
-		for node, want := range map[string]string{"back-01": `"msg":"listening"`, "nginx@lbproof": "POST /models", plan.WorkerName: ""} {
+		logged := map[string]string{"back-01": `"msg":"listening"`, "nginx@lbproof": "POST /models", plan.WorkerName: ""}
+		for node, want := range logged {
 			log, err := os.ReadFile(filepath.Join(folder, "logs", node+".log"))
 			require.NoError(t, err)
 			assert.Contains(t, string(log), want)
@@ -209,7 +210,7 @@ func TestBaselineIsProven(t *testing.T) {
 	})
 }
 
-func judgedAlike(t *testing.T, folder string) {
+func assertJudgedAlike(t *testing.T, folder string) {
 	files := []string{"report.json", "junit.xml"}
 	before := map[string]string{}
 	for _, f := range files {
@@ -231,7 +232,7 @@ func judgedAlike(t *testing.T, folder string) {
 }
 
 // realMutants are the built-in configuration or stack with one thing broken. They run on the real balancer and are
-// judged by the promises of the file as it was.
+// judged by the promises of the original file.
 var realMutants = []struct {
 	name, refutes string
 	edit          func(*plan.Plan)
@@ -242,10 +243,11 @@ var realMutants = []struct {
 		replace("http {", `http { split_clients $request_id $bad { 1% 1; * ""; }`)(p)
 		replace("proxy_pass http://backend;", "if ($bad) { return 503; } proxy_pass http://backend;")(p)
 	}},
-	{"POST mirrored", "once", replace("location / {", "location = /copy { internal; proxy_pass http://backend/models; } location / { mirror /copy;")},
-	{"X-Real-IP believed from the client", "headers", replace("X-Real-IP $remote_addr", "X-Real-IP $http_x_real_ip")},
+	{"POST mirrored", "once", replace("location / {",
+		"location = /copy { internal; proxy_pass http://backend/models; } location / { mirror /copy;")},
+	{"X-Real-IP copied from the client", "headers", replace("X-Real-IP $remote_addr", "X-Real-IP $http_x_real_ip")},
 	{"X-Forwarded-For replaced", "headers", replace("$proxy_add_x_forwarded_for", "$remote_addr")},
-	{"own endpoint proxied", "endpoint", replace(`return 200 "healthy\n";`, "proxy_pass http://backend;")},
+	{"static response proxied", "endpoint", replace(`return 200 "healthy\n";`, "proxy_pass http://backend;")},
 	{"bodies that outgrow a memory limit of 20 MiB", "restarts", func(p *plan.Plan) {
 		for i := range p.Specs {
 			if p.Specs[i].Name == "back-01" {
@@ -300,7 +302,8 @@ func TestRealMutantsAreRefuted(t *testing.T) {
 func TestRefusedConfigurationNamesItsLine(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	text := "events {}\nhttp {\n  upstream u { server a; server b; }\n  gzip_comp_level 77;\n  server { location / { proxy_pass http://u; } }\n}\n"
+	text := "events {}\nhttp {\n  upstream u { server a; server b; }\n  gzip_comp_level 77;\n" +
+		"  server { location / { proxy_pass http://u; } }\n}\n"
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "lb.conf"), []byte(text), 0o600))
 	p := start(t, dir, "test", "lb.conf")
 	assert.Equal(t, 2, p.wait(t))
@@ -313,7 +316,7 @@ func TestRefusedConfigurationNamesItsLine(t *testing.T) {
 	p.nothingLeft(t, 0)
 }
 
-func TestInterruptPrintsWhatItHas(t *testing.T) {
+func TestInterruptPrintsPartialReport(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	p := start(t, dir, "test", "baseline")
@@ -333,7 +336,7 @@ func TestInterruptedRunIsNoSuccess(t *testing.T) {
 	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
 	assert.Equal(t, 4, p.wait(t))
 	assert.Contains(t, p.stderr.String(), "interrupted: the run was cut short")
-	assert.Contains(t, p.stdout.String(), "lbproof-runs/baseline-", "what was measured is kept")
+	assert.Contains(t, p.stdout.String(), "lbproof-runs/baseline-", "the measurements are kept")
 }
 
 func TestInterruptBeforeTraffic(t *testing.T) {
@@ -347,8 +350,8 @@ func TestInterruptBeforeTraffic(t *testing.T) {
 	p.nothingLeft(t, 0)
 }
 
-// The harness is killed while the stack comes up and while traffic flows; the reaper removes all within 30 s.
-func TestKilledHarnessLeavesNothing(t *testing.T) {
+// If lbproof is killed while the stack starts or during traffic, the reaper removes everything within 30 s.
+func TestKilledLbproofLeavesNothing(t *testing.T) {
 	t.Parallel()
 	for _, when := range []string{"starting the stack", "closed loop"} {
 		t.Run(when, func(t *testing.T) {
@@ -369,13 +372,17 @@ func TestKilledHarnessLeavesNothing(t *testing.T) {
 
 var kills = flag.Int("kills", 10, "how often TestKilledAtAnyMoment kills a run")
 
-// Whenever the harness is killed, nothing of the run is there a minute later: half of the moments are in the first
-// second, in which the reaper and the networks are made.
+// Whenever lbproof is killed, nothing of the run is left a minute later. Half of the moments are in the first second,
+// in which it creates the reaper and the networks.
 func TestKilledAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	cli := engineAPI(t)
 	targets := [][]string{
-		{"test", "baseline"}, {"test", "pause"}, {"test", "builtin:haproxy/weighted"}, {"test", "builtin:nginx/tls", "--checks", "tls"}, {"test", "dependency"},
+		{"test", "baseline"},
+		{"test", "pause"},
+		{"test", "builtin:haproxy/weighted"},
+		{"test", "builtin:nginx/tls", "--checks", "tls"},
+		{"test", "dependency"},
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	var killed []*process
@@ -398,14 +405,15 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		t.Logf("kill %d after %s: %v", i+1, moment.Round(time.Millisecond), targets[i%len(targets)])
 	}
 	for _, p := range killed {
-		require.Eventually(t, func() bool { return len(p.labelled(t, cli)) == 0 }, time.Minute, 100*time.Millisecond, "%v", p.cmd.Args)
+		isRemoved := func() bool { return len(p.labelled(t, cli)) == 0 }
+		require.Eventually(t, isRemoved, time.Minute, 100*time.Millisecond, "%v", p.cmd.Args)
 	}
 	t.Logf("nothing left of %d runs", len(killed))
 }
 
-// Prometheus loads a scenario's rules, asks the backends, and what it says of an alert is judged. Rules that it refuses
-// are named.
-func TestPrometheusWatches(t *testing.T) {
+// Prometheus loads a scenario's rules and scrapes the backends, and expectations about alerts are judged. Rules that it
+// refuses are an error with their file.
+func TestPrometheusRules(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	write := func(name, text string) {
@@ -414,14 +422,14 @@ func TestPrometheusWatches(t *testing.T) {
 	write("rules.yml", `groups: [{name: a, rules: [
   {alert: Gone, expr: 'up{job="backends"} == 0', for: 1s}, {alert: Never, expr: 'nginx_up{backend="a"} == 0'}]}]`)
 	write("watched.yaml", `name: watched
-doc: a server dies
+doc: outage of a server
 config: builtin:nginx/weighted
 checks: [queries]
 rules: rules.yml
-faults: [{fault: kill, target: back-01, phase: dead, at: 0s, for: 4s}]
+faults: [{fault: kill, target: back-01, phase: outage, at: 0s, for: 4s}]
 phases:
   - {name: calm, rate: 20, for: 4s, send: [{path: /}], expect: [alert Gone is silent]}
-  - {name: dead, rate: 20, for: 5s, send: [{path: /}], expect: [alert Gone fires, alert Gone is silent]}
+  - {name: outage, rate: 20, for: 5s, send: [{path: /}], expect: [alert Gone fires, alert Gone is silent]}
 `)
 	p := start(t, dir, "test", "watched.yaml")
 	require.Equal(t, 1, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
@@ -435,7 +443,7 @@ phases:
 	}
 	assert.Equal(t, map[string]report.Outcome{
 		"queries/Gone": report.Upheld, "queries/Never": report.Refuted, "expect/calm#alert Gone is silent": report.Upheld,
-		"expect/dead#alert Gone fires": report.Upheld, "expect/dead#alert Gone is silent": report.Refuted,
+		"expect/outage#alert Gone fires": report.Upheld, "expect/outage#alert Gone is silent": report.Refuted,
 	}, outcomes)
 	write("rules.yml", "groups: [{name: a, rules: [{alert: Gone, expr: stddev_over_time(up)}]}]")
 	p = start(t, dir, "test", "watched.yaml")
@@ -444,10 +452,10 @@ phases:
 	p.nothingLeft(t, 0)
 }
 
-// A stack of one balancer beside one of two.
-func TestTwoRunsAtOnce(t *testing.T) {
+// A stack with one balancer and a stack with two run concurrently.
+func TestConcurrentRuns(t *testing.T) {
 	var both sync.WaitGroup
-	for say, args := range map[string][]string{
+	for want, args := range map[string][]string{
 		"13 upheld":                           {"baseline"},
 		"of which traefik-2@lbproof admitted": {"builtin:traefik/limits", "--balancers", "2", "--checks", "limits"},
 	} {
@@ -459,7 +467,7 @@ func TestTwoRunsAtOnce(t *testing.T) {
 			if assert.Len(t, folders, 1) {
 				text, err := os.ReadFile(folders[0])
 				assert.NoError(t, err)
-				assert.Contains(t, p.stdout.String()+string(text), say)
+				assert.Contains(t, p.stdout.String()+string(text), want)
 			}
 			p.nothingLeft(t, 0)
 		})
@@ -480,26 +488,28 @@ http {
 }
 `
 
-// Who has a password reaches the backends, and who has none or a wrong one does not.
-func TestHeaderOpens(t *testing.T) {
+// Requests with the right password reach the backends; without one, or with a wrong one, they do not.
+func TestHeaderAuthorizes(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(membersOnly), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "users"), []byte("tom:{PLAIN}mouse\n"), 0o644))
-	p := start(t, dir, "test", "nginx.conf", "--checks", "answered,auth,weights", "--header", "Authorization: Basic dG9tOm1vdXNl")
+	p := start(t, dir, "test", "nginx.conf", "--checks", "answered,auth,weights",
+		"--header", "Authorization: Basic dG9tOm1vdXNl")
 	assert.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
 	p.nothingLeft(t, 0)
 }
 
-// A container that is gone is the environment's failure: it is named, and convicts nobody.
-func TestDeadContainerIsNamed(t *testing.T) {
+// A container that is killed is a failure of the environment: it is named, and no promise is refuted.
+func TestKilledContainerIsNamed(t *testing.T) {
 	for _, node := range []string{"nginx@lbproof", "back-02", plan.WorkerName} {
 		t.Run(node, func(t *testing.T) {
 			t.Parallel()
 			cli := engineAPI(t)
 			p := start(t, t.TempDir(), "test", "baseline")
 			p.until(t, "open loop")
-			_, err := cli.ContainerKill(t.Context(), p.containerOf(t, cli, node), client.ContainerKillOptions{Signal: "KILL"})
+			id := p.containerOf(t, cli, node)
+			_, err := cli.ContainerKill(t.Context(), id, client.ContainerKillOptions{Signal: "KILL"})
 			require.NoError(t, err)
 			assert.Equal(t, 4, p.wait(t), p.stdout.String())
 			assert.Contains(t, p.stderr.String(), "container "+node+" exited")
@@ -509,7 +519,7 @@ func TestDeadContainerIsNamed(t *testing.T) {
 	}
 }
 
-// Nothing goes through a published port, nothing has a route out, and the limits are the scenario's.
+// No port is published, no container has a route out, and the limits are those of the scenario.
 func TestNothingIsPublished(t *testing.T) {
 	t.Parallel()
 	cli := engineAPI(t)
@@ -532,7 +542,8 @@ func TestNothingIsPublished(t *testing.T) {
 			assert.Equal(t, int64(125_000_000), info.Container.HostConfig.NanoCPUs)
 			assert.Equal(t, int64(64<<20), info.Container.HostConfig.Memory)
 			assert.Equal(t, "unless-stopped", string(info.Container.HostConfig.RestartPolicy.Name))
-			assert.Equal(t, []string{"CMD", "/lbproof", "backend", "--healthy", "8000"}, info.Container.Config.Healthcheck.Test)
+			check := []string{"CMD", "/lbproof", "backend", "--healthy", "8000"}
+			assert.Equal(t, check, info.Container.Config.Healthcheck.Test)
 		}
 	}
 	require.Len(t, networks, 1)
@@ -544,8 +555,7 @@ func TestNothingIsPublished(t *testing.T) {
 	assert.Equal(t, 0, p.wait(t))
 }
 
-// A fault is in force when and for as long as the scenario says, clients see it, and it convicts nobody who kept his
-// promises.
+// A fault is in force as the scenario specifies, affects clients, and refutes no promise that the balancer keeps.
 func TestPausedBackend(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -553,20 +563,20 @@ func TestPausedBackend(t *testing.T) {
 	require.Equal(t, 0, p.wait(t), "%s\n%s", p.stderr.String(), p.stdout.String())
 	_, r := reportOf(t, dir)
 	require.Len(t, r.Env.Faults, 1)
-	mark := r.Env.Faults[0]
-	assert.Empty(t, mark.Err)
-	assert.GreaterOrEqual(t, mark.EndsAfter-mark.RequestedAt, time.Second)
-	assert.Less(t, mark.StartsBy, mark.EndsAfter, "it was seen meanwhile")
+	window := r.Env.Faults[0]
+	assert.Empty(t, window.Err)
+	assert.GreaterOrEqual(t, window.EndsAfter-window.RequestedAt, time.Second)
+	assert.Less(t, window.StartsBy, window.EndsAfter, "it was observed before it ended")
 	assert.Greater(t, r.Phases[1].Max, 900*time.Millisecond, "latency counts from when a request was due")
 	assert.Less(t, r.Phases[1].P50, 500*time.Millisecond)
 }
 
-// Doctor looks at the machine and changes nothing: it is quick, and does not even build lbproof's own image.
+// Doctor is quick and changes nothing; it does not even build the image of lbproof itself.
 func TestDoctor(t *testing.T) {
 	cli := engineAPI(t)
 	before, err := cli.ImageList(t.Context(), client.ImageListOptions{All: true})
 	require.NoError(t, err)
-	_, err = binary() // which takes longer than doctor
+	_, err = binary() // building takes longer than doctor
 	require.NoError(t, err)
 	began := time.Now()
 	p := start(t, t.TempDir(), "doctor")
@@ -582,16 +592,19 @@ func TestDoctor(t *testing.T) {
 }
 
 func TestCheckRunsPossible(t *testing.T) {
-	images := []namedImage{{name: ownImage}, {name: "nginx", balancer: true}, {name: "haproxy", balancer: true}, {name: "redis"}}
+	images := []namedImage{
+		{name: ownImage}, {name: "nginx", balancer: true}, {name: "haproxy", balancer: true}, {name: "redis"},
+	}
 	in := func(states ...docker.AvailabilityState) (found []docker.Availability) {
 		for _, s := range states {
 			found = append(found, docker.Availability{State: s, Origin: "why"})
 		}
 		return found
 	}
-	assert.NoError(t, checkRunsPossible(images, in(docker.Buildable, docker.Unavailable, docker.Pullable, docker.Unavailable)))
-	assert.EqualError(t, checkRunsPossible(images, in(docker.Unavailable, docker.Present, docker.Present, docker.Present)),
+	const missing = docker.Unavailable
+	assert.NoError(t, checkRunsPossible(images, in(docker.Buildable, missing, docker.Pullable, missing)))
+	assert.EqualError(t, checkRunsPossible(images, in(missing, docker.Present, docker.Present, docker.Present)),
 		"no run is possible: the image of lbproof itself is unavailable: why")
-	assert.ErrorContains(t, checkRunsPossible(images, in(docker.Present, docker.Unavailable, docker.Unavailable, docker.Present)),
+	assert.ErrorContains(t, checkRunsPossible(images, in(docker.Present, missing, missing, docker.Present)),
 		"no run is possible: no balancer's image is available")
 }

@@ -16,7 +16,7 @@ import (
 
 var (
 	codeBlock = regexp.MustCompile("(?ms)^```[a-z]*\n(.*?)^ *```$")
-	// documentedCommand matches a call of lbproof, up to a comment, a pipe or the next command.
+	// documentedCommand matches an lbproof command, up to a comment, a pipe or the next command.
 	documentedCommand = regexp.MustCompile(`(?m)^[ $-]*(?:run: )?(?:\.lbproof/)?(?:bin/)?lbproof ([^|&;>#\n]*)`)
 	quoted            = regexp.MustCompile(`'[^']*'|"[^"]*"`)
 )
@@ -25,7 +25,7 @@ var (
 func TestDocumentedCommandsExist(t *testing.T) {
 	for _, page := range append(pages(t), filepath.Join("..", "..", "CONTRIBUTING.md")) {
 		if slices.Contains([]string{"commands.md", "mistakes.md"}, filepath.Base(page)) {
-			continue // the help itself, and commands that do not exist
+			continue // generated help, and commands that intentionally do not exist
 		}
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)

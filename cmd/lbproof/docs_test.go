@@ -17,9 +17,9 @@ import (
 	"github.com/lbproof/lbproof/internal/history"
 )
 
-var updateDocs = flag.Bool("update-docs", false, "rewrite what README.md and docs/ show of lbproof's output")
+var updateDocs = flag.Bool("update-docs", false, "update the output of lbproof in README.md and docs/")
 
-// pages are README.md and the pages of docs/.
+// pages returns README.md and the pages in docs/.
 func pages(t *testing.T) []string {
 	t.Helper()
 	all, err := filepath.Glob(filepath.Join("..", "..", "docs", "*.md"))
@@ -27,26 +27,27 @@ func pages(t *testing.T) []string {
 	return append(all, filepath.Join("..", "..", "README.md"))
 }
 
-// shown matches a command in a console block, and what follows it up to the next command or the end of the block.
-var shown = regexp.MustCompile("(?m)^\\$ bin/lbproof (.*)\n((?:[^$`\n].*\n|\n)+)(```)")
+// consoleExample matches a command in a console block, with its output up to the end of the block.
+var consoleExample = regexp.MustCompile("(?m)^\\$ bin/lbproof (.*)\n((?:[^$`\n].*\n|\n)+)(```)")
 
-// What README.md and docs/ show of a command is what the command prints; numbers and times are masked where a run
-// measures them, and a line "…" stands for lines that are left out.
+// Commands print what README.md and docs/ show. Numbers and times that a run measures are masked; a line "…" stands for
+// omitted lines.
 func TestDocsShowWhatCommandsPrint(t *testing.T) {
 	found := 0
 	for _, page := range pages(t) {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
-		for _, block := range shown.FindAllStringSubmatch(string(text), -1) {
+		for _, block := range consoleExample.FindAllStringSubmatch(string(text), -1) {
 			found++
 			args, want := strings.Fields(block[1]), block[2]
 			t.Run(filepath.Base(page)+"/"+strings.Join(args, " "), func(t *testing.T) {
-				got := printed(t, args)
+				got := commandOutput(t, args)
 				if args[0] == "test" {
 					got, want = mask(got), mask(want)
 				}
 				if *updateDocs && !matches(got, want) {
-					replaced := strings.Replace(string(text), block[0], "$ bin/lbproof "+block[1]+"\n"+printed(t, args)+"```", 1)
+					updated := "$ bin/lbproof " + block[1] + "\n" + commandOutput(t, args) + "```"
+					replaced := strings.Replace(string(text), block[0], updated, 1)
 					require.NoError(t, os.WriteFile(page, []byte(replaced), 0o644))
 					return
 				}
@@ -56,18 +57,18 @@ func TestDocsShowWhatCommandsPrint(t *testing.T) {
 			})
 		}
 	}
-	assert.GreaterOrEqual(t, found, 2, "the pages show nothing")
+	assert.GreaterOrEqual(t, found, 2, "the pages have no examples")
 }
 
-// printed is what a command prints on standard output.
-func printed(t *testing.T, args []string) string {
+// commandOutput returns the standard output of a command.
+func commandOutput(t *testing.T, args []string) string {
 	t.Helper()
 	if args[0] != "test" || slices.Contains(args, "--dry-run") {
 		_, stdout, _ := runMain(args...)
 		return stdout
 	}
 	if testing.Short() {
-		t.Skip("it needs Docker")
+		t.Skip("needs Docker")
 	}
 	t.Parallel()
 	p := start(t, t.TempDir(), args...)
@@ -81,13 +82,13 @@ var (
 	runPath = regexp.MustCompile(`lbproof-runs/\S+`)
 )
 
-// mask hides what differs from run to run: numbers, the run folder, and the widths of columns.
+// mask replaces what differs between runs: numbers, the run folder, and the widths of columns.
 func mask(text string) string {
 	text = runPath.ReplaceAllString(text, "lbproof-runs/…")
 	return spaces.ReplaceAllString(number.ReplaceAllString(text, "N"), " ")
 }
 
-// matches reports whether a text has the wanted lines, with any others where a wanted line is "…".
+// matches reports whether a text has the wanted lines. A wanted line "…" matches any lines.
 func matches(got, want string) bool {
 	lines := strings.Split(strings.TrimSpace(got), "\n")
 	gap := false
@@ -141,8 +142,8 @@ func isVerb(cmd *cobra.Command) bool {
 	return !cmd.Hidden && !slices.Contains([]string{"help", "completion"}, cmd.Name())
 }
 
-// Every page that a page links to is there.
-func TestLinksLeadSomewhere(t *testing.T) {
+// The target of every link in a page exists.
+func TestLinksAreValid(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 	more, err := filepath.Glob(filepath.Join("..", "..", "*.md"))
 	require.NoError(t, err)
@@ -156,7 +157,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// Each exit code of the README's table is what a command ends with.
+// Commands end with the exit codes in the README's table.
 func TestExitCodes(t *testing.T) {
 	f := func(want int, args ...string) {
 		t.Helper()
@@ -166,8 +167,10 @@ func TestExitCodes(t *testing.T) {
 	honest := func(*history.Environment) {}
 	f(0, "judge", recordedOf(t, fixtures.Mutant{}, honest))
 	f(1, "judge", recordedOf(t, fixtures.Mutants[0], honest))
-	f(3, "judge", recordedOf(t, fixtures.Mutant{}, func(env *history.Environment) { env.LedgerGaps = []string{"back-01: lost"} }))
-	f(4, "judge", recordedOf(t, fixtures.Mutant{}, func(env *history.Environment) { env.Interrupted = "interrupted" }))
+	incomplete := func(env *history.Environment) { env.LedgerGaps = []string{"back-01: lost"} }
+	f(3, "judge", recordedOf(t, fixtures.Mutant{}, incomplete))
+	interrupted := func(env *history.Environment) { env.Interrupted = "interrupted" }
+	f(4, "judge", recordedOf(t, fixtures.Mutant{}, interrupted))
 	f(0, "lint", "--static", "builtin:nginx/weighted")
 	f(1, "lint", "--static", "builtin:nginx/order-api")
 	f(0, "lint", "--static", "builtin:nginx/order-api", "--fail-on", "none")

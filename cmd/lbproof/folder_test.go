@@ -16,13 +16,13 @@ import (
 	"github.com/lbproof/lbproof/internal/run"
 )
 
-// recorded is the folder of a simulated run of an honest balancer, recorded by a version.
+// recorded returns the folder of a simulated run of a correct balancer, recorded by a version of lbproof.
 func recorded(t *testing.T, version string) string {
 	t.Helper()
 	return recordedOf(t, fixtures.Mutant{}, func(env *history.Environment) { env.Lbproof = version })
 }
 
-// recordedOf is the folder of a simulated run.
+// recordedOf returns the folder of a simulated run.
 func recordedOf(t *testing.T, m fixtures.Mutant, change func(*history.Environment)) string {
 	t.Helper()
 	plan, err := fixtures.Plan("baseline")
@@ -48,7 +48,7 @@ func runMain(args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
-// A folder that is not whole is exit code 4 and one sentence for every verb that reads it, and gets no report.
+// For a damaged folder, every verb that reads it prints one error, exits with code 4 and writes no report.
 func TestDamagedFolderIsExitCode4(t *testing.T) {
 	for _, file := range []string{"hits.parquet", "arrivals.parquet", "plan.json", "environment.json", "manifest.json"} {
 		dir := recorded(t, run.Version())
@@ -63,12 +63,12 @@ func TestDamagedFolderIsExitCode4(t *testing.T) {
 		assert.NoFileExists(t, filepath.Join(dir, "report.json"))
 	}
 	code, _, stderr := runMain("judge", t.TempDir())
-	assert.Equal(t, exitUsage, code, "who names no run has made a mistake")
+	assert.Equal(t, exitUsage, code, "a wrong folder is the user's mistake")
 	assert.Contains(t, stderr, "not a run folder")
 }
 
-// A report says which version recorded the run where another judged it. Writing reports leaves the run whole.
-func TestReportsSayWhoJudged(t *testing.T) {
+// A report names both versions if one recorded the run and another judged it. Writing reports does not damage the run.
+func TestReportsNameTheVersions(t *testing.T) {
 	dir := recorded(t, "v0.0.9")
 	for range 2 {
 		code, stdout, stderr := runMain("judge", dir)
@@ -81,8 +81,8 @@ func TestReportsSayWhoJudged(t *testing.T) {
 	assert.Contains(t, string(text), `"judged_by": "`+run.Version()+`"`)
 }
 
-// A report that cannot be written is told with the way to see it.
-func TestReportWithoutAPlace(t *testing.T) {
+// The error for a report that cannot be written has the command that prints it.
+func TestUnwritableReport(t *testing.T) {
 	dir := recorded(t, run.Version())
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "report.json"), 0o755))
 	code, _, stderr := runMain("judge", dir)
@@ -93,8 +93,8 @@ func TestReportWithoutAPlace(t *testing.T) {
 	assert.Empty(t, left)
 }
 
-// A plan whose configuration was edited without its digest would make a run that nobody can judge.
-func TestPlanWithAnotherDigest(t *testing.T) {
+// A plan with an edited configuration and the old digest is refused: its run could not be judged.
+func TestPlanWithWrongDigest(t *testing.T) {
 	code, text, stderr := runMain("plan", "baseline")
 	require.Zero(t, code, stderr)
 	name := filepath.Join(t.TempDir(), "plan.json")

@@ -15,8 +15,8 @@ import (
 	"github.com/lbproof/lbproof/scenarios/checks"
 )
 
-// BenchmarkTenMillionHits records and judges a simulated run of ten million requests, and tells what of memory the
-// process ever had and what a hit takes on disk.
+// BenchmarkTenMillionHits records and judges a simulated run of ten million requests. It reports the process's peak
+// memory and the size of a hit on disk.
 func BenchmarkTenMillionHits(b *testing.B) {
 	plan, err := fixtures.Plan("baseline")
 	require.NoError(b, err)
@@ -44,14 +44,14 @@ func BenchmarkTenMillionHits(b *testing.B) {
 		info, err := os.Stat(filepath.Join(dir, "hits.parquet"))
 		require.NoError(b, err)
 		b.ReportMetric(float64(info.Size())/float64(hits), "B/hit")
-		b.ReportMetric(mostMemory(b), "MiB-resident")
+		b.ReportMetric(peakMemory(b), "MiB-resident")
 	}
 }
 
 var highWater = regexp.MustCompile(`VmHWM:\s+(\d+) kB`)
 
-// mostMemory is the most that the process has had resident, MiB.
-func mostMemory(b *testing.B) float64 {
+// peakMemory returns the peak resident memory of the process, MiB.
+func peakMemory(b *testing.B) float64 {
 	status, err := os.ReadFile("/proc/self/status")
 	require.NoError(b, err)
 	kib, err := strconv.Atoi(string(highWater.FindSubmatch(status)[1]))

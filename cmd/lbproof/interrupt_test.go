@@ -16,10 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// atOnce is how long lbproof may take to end: it promises a second, and the machine has others to serve.
-const atOnce = 3 * time.Second
+// exitTimeout is how long lbproof may take to end. It promises one second; a busy machine may need more.
+const exitTimeout = 3 * time.Second
 
-// begin runs lbproof, whose standard output is a pipe that nobody reads.
+// begin starts lbproof with a pipe as its standard output.
 func begin(t *testing.T, args ...string) (cmd *exec.Cmd, stdout *os.File, stderr *bytes.Buffer) {
 	t.Helper()
 	stdout, w, err := os.Pipe()
@@ -34,21 +34,21 @@ func begin(t *testing.T, args ...string) (cmd *exec.Cmd, stdout *os.File, stderr
 	return cmd, stdout, stderr
 }
 
-// ends returns the exit code of a program that ends at once.
-func ends(t *testing.T, cmd *exec.Cmd) int {
+// waitExit returns the exit code of a program, which must end within exitTimeout.
+func waitExit(t *testing.T, cmd *exec.Cmd) int {
 	t.Helper()
 	began := time.Now()
-	timer := time.AfterFunc(atOnce, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(exitTimeout, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	_ = cmd.Wait()
 	took := time.Since(began)
-	assert.Less(t, took, atOnce)
+	assert.Less(t, took, exitTimeout)
 	t.Logf("it took %s", took)
 	return cmd.ProcessState.ExitCode()
 }
 
-// busy waits until a program has used so much processor time.
-func busy(t *testing.T, cmd *exec.Cmd, atLeast time.Duration) {
+// waitCPUTime waits until a program has used at least this CPU time.
+func waitCPUTime(t *testing.T, cmd *exec.Cmd, atLeast time.Duration) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
@@ -61,13 +61,14 @@ func busy(t *testing.T, cmd *exec.Cmd, atLeast time.Duration) {
 	}, time.Minute, 10*time.Millisecond)
 }
 
-// sites is a configuration of many server blocks.
+// sites writes a configuration with n server blocks and returns its name.
 func sites(t *testing.T, n int) string {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString("events {}\nhttp {\n")
 	for i := range n {
-		fmt.Fprintf(&b, "upstream u%d { server a%d:80; server b%d:80; }\nserver { listen 80; server_name s%d.example; location / { proxy_pass http://u%d; } }\n", i, i, i, i, i)
+		fmt.Fprintf(&b, "upstream u%d { server a%d:80; server b%d:80; }\n", i, i, i)
+		fmt.Fprintf(&b, "server { listen 80; server_name s%d.example; location / { proxy_pass http://u%d; } }\n", i, i)
 	}
 	b.WriteString("}\n")
 	name := filepath.Join(t.TempDir(), "nginx.conf")
@@ -75,21 +76,21 @@ func sites(t *testing.T, n int) string {
 	return name
 }
 
-func TestInterruptEndsWhatComputesAndWhatPrints(t *testing.T) {
-	large := sites(t, 20_000) // which takes many seconds to read
+func TestInterruptEndsComputingAndPrinting(t *testing.T) {
+	large := sites(t, 20_000) // takes many seconds to read
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		f := func(what string, under func(cmd *exec.Cmd, stdout *os.File), args ...string) {
 			t.Run(fmt.Sprint(signal, " ", what), func(t *testing.T) {
 				cmd, stdout, stderr := begin(t, args...)
 				under(cmd, stdout)
 				require.NoError(t, cmd.Process.Signal(signal))
-				assert.Equal(t, exitEnvironment, ends(t, cmd), stderr)
+				assert.Equal(t, exitEnvironment, waitExit(t, cmd), stderr)
 				assert.Contains(t, stderr.String(), "lbproof: interrupted\n")
 			})
 		}
-		computes := func(cmd *exec.Cmd, _ *os.File) { busy(t, cmd, 100*time.Millisecond) }
+		computes := func(cmd *exec.Cmd, _ *os.File) { waitCPUTime(t, cmd, 100*time.Millisecond) }
 		prints := func(_ *exec.Cmd, stdout *os.File) {
-			_, err := stdout.Read(make([]byte, 1)) // and no more, so that the rest waits
+			_, err := stdout.Read(make([]byte, 1)) // no more, so that lbproof blocks on the rest
 			require.NoError(t, err)
 		}
 		f("reads", computes, "claims", "--static", large)
@@ -98,8 +99,8 @@ func TestInterruptEndsWhatComputesAndWhatPrints(t *testing.T) {
 	}
 }
 
-// What is no regular file is refused at once, whatever it is named as.
-func TestNothingIsReadThatCouldWaitForEver(t *testing.T) {
+// Files that are not regular are refused at once, wherever they are named: reading them could block forever.
+func TestOnlyRegularFilesAreRead(t *testing.T) {
 	dir := t.TempDir()
 	pipe := func(name string) string {
 		name = filepath.Join(dir, name)
@@ -114,7 +115,8 @@ func TestNothingIsReadThatCouldWaitForEver(t *testing.T) {
 	pipe("part.conf")
 	pipe("times")
 	pipe("lb.conf")
-	file("good.conf", "events {}\nhttp { upstream u { server a; server b; } server { location / { proxy_pass http://u; } } }\n")
+	file("good.conf", "events {}\n"+
+		"http { upstream u { server a; server b; } server { location / { proxy_pass http://u; } } }\n")
 	const scenario = "name: x\ndoc: y\nconfig: %s\nphases: [{name: a, rate: %s, send: [{path: /}]}]\n"
 	for _, args := range [][]string{
 		{"claims", pipe("nginx.conf")},
@@ -128,7 +130,7 @@ func TestNothingIsReadThatCouldWaitForEver(t *testing.T) {
 		{"plan", file("b.yaml", fmt.Sprintf(scenario, "good.conf", "{replay: times}"))},
 	} {
 		cmd, _, stderr := begin(t, args...)
-		assert.Equal(t, exitUsage, ends(t, cmd), args)
+		assert.Equal(t, exitUsage, waitExit(t, cmd), args)
 		assert.Regexp(t, "is a (named pipe|device); name a regular file", stderr.String(), args)
 	}
 }

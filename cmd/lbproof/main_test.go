@@ -32,7 +32,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// exitCode runs lbproof and wants an exit code: code 2 claims nothing.conf.
+// exitCode runs lbproof and checks its exit code: code 2 claims nothing.conf.
 func exitCode(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: code N ARGS")
@@ -50,10 +50,10 @@ func exitCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// hostile is part of a file's name that would order a terminal and a CI system about.
+// hostile is part of a file name with commands for terminals and CI systems.
 const hostile = "a\x1b[31m\x1b]52;c;aGk=\x07\u009b1m\u202e\r\n::error::FORGED\n##[error]FORGED\n b\xff"
 
-// writeBytes writes as bytes what stands in files as a Go string has it: bytes nginx.conf.
+// writeBytes replaces Go escape sequences in files by the bytes: bytes nginx.conf.
 func writeBytes(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: bytes FILES")
@@ -69,25 +69,24 @@ func writeBytes(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// order is what a CI system takes for a command, or a line that looks like one of lbproof's own.
-var order = regexp.MustCompile(`^\s*(::[a-z]|FORGED)|##\[|##vso\[`)
+// ciCommand matches commands of CI systems, and lines that look like lbproof's own.
+var ciCommand = regexp.MustCompile(`^\s*(::[a-z]|FORGED)|##\[|##vso\[`)
 
-// tame wants that nothing in what the last command printed orders the reader's terminal or CI system, and that it has
-// to do with these words.
+// tame checks that the output of the last command contains no command for terminals or CI systems, and contains words.
 func tame(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("usage: tame WORDS")
 	}
 	text := ts.ReadFile("stdout") + "\n" + ts.ReadFile("stderr")
 	for line := range strings.SplitSeq(text, "\n") {
-		quoted := strings.IndexFunc(strings.ToValidUTF8(line, "\x00"), func(r rune) bool { return r != '\t' && !strconv.IsGraphic(r) })
-		if quoted >= 0 || order.MatchString(line) {
-			ts.Fatalf("this line orders its reader about: %q", line)
+		isControl := func(r rune) bool { return r != '\t' && !strconv.IsGraphic(r) }
+		if strings.ContainsFunc(strings.ToValidUTF8(line, "\x00"), isControl) || ciCommand.MatchString(line) {
+			ts.Fatalf("line with a command for a terminal or CI system: %q", line)
 		}
 	}
 	for _, word := range args {
 		if !strings.Contains(text, word) {
-			ts.Fatalf("it does not say %s:\n%s", word, text)
+			ts.Fatalf("the output does not contain %s:\n%s", word, text)
 		}
 	}
 }

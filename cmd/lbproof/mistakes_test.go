@@ -20,7 +20,7 @@ type mistake struct {
 	old, new string
 }
 
-// mistakes are the commonest ones, by the title of their section in docs/mistakes.md. They need no Docker.
+// mistakes are common mistakes, by section of docs/mistakes.md. They need no Docker.
 var mistakes = []struct {
 	title string
 	all   []mistake

@@ -16,13 +16,14 @@ import (
 	"github.com/lbproof/lbproof/internal/target"
 )
 
-// TestRealMutantsOfLaws runs real balancers with one line changed and judges them by the promises of the file as it
-// was: make mutants.
+// TestRealMutantsOfLaws runs real balancers with one line changed and judges them by the promises of the original file:
+// make mutants.
 func TestRealMutantsOfLaws(t *testing.T) {
 	f := func(config, refutes, old, replacement string) {
 		t.Helper()
 		t.Run(config+": "+replacement, func(t *testing.T) {
-			plan, err := target.Reader{Balancers: 1, Checks: []string{strings.SplitN(refutes, "/", 2)[0]}}.Plan("builtin:" + config)
+			check, _, _ := strings.Cut(refutes, "/")
+			plan, err := target.Reader{Balancers: 1, Checks: []string{check}}.Plan("builtin:" + config)
 			require.NoError(t, err)
 			replace(old, replacement)(&plan)
 			text, err := json.Marshal(plan)

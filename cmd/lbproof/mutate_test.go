@@ -22,7 +22,7 @@ http {
 }
 `
 
-// Every line that promises something is changed on the real balancer, which is noticed; what is known is not run again.
+// Mutations of every line with a claim are killed on the real balancer; a second call runs none of them again.
 func TestMutate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -37,7 +37,7 @@ func TestMutate(t *testing.T) {
 	assert.Equal(t, p.stdout.String(), again.stdout.String())
 }
 
-// An interrupted mutate says once that it was interrupted, and how to resume.
+// An interrupted mutate prints once that it was interrupted and how to resume.
 func TestMutateIsInterrupted(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -47,6 +47,7 @@ func TestMutateIsInterrupted(t *testing.T) {
 	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
 	assert.Equal(t, 4, p.wait(t), p.stderr.String())
 	assert.Equal(t, 1, strings.Count(p.stderr.String(), interruptNotice), p.stderr.String())
-	assert.True(t, strings.HasSuffix(p.stderr.String(), "lbproof: interrupted: run the same command again to resume\n"), p.stderr.String())
+	last := "lbproof: interrupted: run the same command again to resume\n"
+	assert.True(t, strings.HasSuffix(p.stderr.String(), last), p.stderr.String())
 	assert.NotContains(t, p.stderr.String(), "signal received")
 }

@@ -79,7 +79,7 @@ func selectImages(names []string) []namedImage {
 	})
 }
 
-// pull gets the newest of each image, or if missing is set any that will do.
+// pull gets the newest version of each image; with missing, it keeps images that are on this machine.
 func pull(cmd *cobra.Command, wanted []namedImage, missing bool) error {
 	p := newProgress(cmd.ErrOrStderr())
 	defer p.end()
@@ -102,8 +102,10 @@ func pull(cmd *cobra.Command, wanted []namedImage, missing bool) error {
 	return errors.Join(failed...)
 }
 
-// getImage gets an image; news is what was done for it.
-func getImage(ctx context.Context, engine *docker.Engine, image plan.Image, missing bool) (found stack.Image, news string, err error) {
+// getImage updates an image, or with missing only makes sure that it is on this machine. news says what it did.
+func getImage(
+	ctx context.Context, engine *docker.Engine, image plan.Image, missing bool,
+) (found stack.Image, news string, err error) {
 	if !missing {
 		return engine.Update(ctx, image)
 	}

@@ -21,9 +21,9 @@ func reportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report RUN",
 		Short: "Print a run's report in another format",
-		Long: `Decides a run from its folder alone and prints it without changing the folder, or prints the measurements in the
-format of another tool. The exit code is 0 whatever the verdicts. The folder's tables (*.parquet) can be read by
-any Parquet tool.`,
+		Long: `Decides a run from its folder alone and prints the report, or prints the measurements in the format of another
+tool. Does not change the folder. The exit code is 0 whatever the verdicts. The folder's tables (*.parquet) can be
+read by any Parquet tool.`,
 		Example: `  lbproof report lbproof-runs/baseline-20261121T101500-1f2e3d4c --verbose
   lbproof report RUN --format junit > junit.xml
   lbproof report RUN --format json | jq '.verdicts[] | {id: .claim.id, outcome}'

@@ -19,7 +19,8 @@ func runCommand() *cobra.Command {
 	cmd := planVerb(&cobra.Command{
 		Use:   "run SCENARIO|CONFIG|PLAN",
 		Short: "Run a plan and record the history, without judging it",
-		Long:  `Starts the stack, sends the traffic and prints the run folder. lbproof judge decides it later, on any machine.`,
+		Long: `Starts the stack, sends the traffic and prints the run folder. lbproof judge decides it later, on any
+machine.`,
 		Example: `  lbproof run baseline
   lbproof run plan.json --out /tmp/runs`,
 	}, func(cmd *cobra.Command, p plan.Plan) error {

@@ -10,7 +10,7 @@ import (
 	"github.com/lbproof/lbproof/internal/stack"
 )
 
-// A refusal is told with what lbproof advises; any other failure is left as it is.
+// A refusal is reported with lbproof's advice; other errors are unchanged.
 func TestRefusalIsExplained(t *testing.T) {
 	problems := []model.Problem{
 		{Pos: model.Pos{File: "f", Line: 2}, Effect: model.Rejected, Text: "no such\nthing", Instead: "another"},
@@ -19,7 +19,7 @@ func TestRefusalIsExplained(t *testing.T) {
 	err := withProblems(&stack.RefusedError{Text: "f:2: refused"}, problems)
 	assert.EqualError(t, err, "f:2: refused\nf:2: no such\\nthing; instead: another")
 	var refused *stack.RefusedError
-	assert.ErrorAs(t, err, &refused, "it stays the user's mistake")
+	assert.ErrorAs(t, err, &refused, "it is still the user's mistake")
 	other := errors.New("no Docker")
 	assert.Equal(t, other, withProblems(other, problems))
 	assert.NoError(t, withProblems(nil, problems))

@@ -18,44 +18,47 @@ import (
 	"github.com/lbproof/lbproof/internal/report"
 )
 
-// ofOneLaw end the names of configurations that are made to show one law, of which docs/laws.md tells.
-var ofOneLaw = []string{"algorithms", "limits", "hash", "impatient", "backup", "queue", "sticky", "tls", "websocket", "many-connections", "metrics", "mirror"}
+// lawExamples are the last parts of names of configurations that show one law each; see docs/laws.md.
+var lawExamples = []string{
+	"algorithms", "limits", "hash", "impatient", "backup", "queue", "sticky", "tls", "websocket", "many-connections",
+	"metrics", "mirror",
+}
 
-// eachOf runs something for every built-in configuration that its balancer accepts, as it is or corrected.
-func eachOf(t *testing.T, do func(t *testing.T, name string, want expectation)) {
+// forEachConfig runs a subtest for every built-in configuration that its balancer accepts, unchanged or corrected.
+func forEachConfig(t *testing.T, do func(t *testing.T, name string, want expectation)) {
 	for _, name := range slices.Sorted(maps.Keys(builtinExpectations)) {
 		want := builtinExpectations[name]
-		if slices.Contains(ofOneLaw, filepath.Base(name)) || want.refused && want.corrected == nil {
+		if slices.Contains(lawExamples, filepath.Base(name)) || want.refused && want.corrected == nil {
 			continue
 		}
 		t.Run(strings.ReplaceAll(name, "/", "-"), func(t *testing.T) { do(t, name, want) })
 	}
 }
 
-// TestMutations writes a page of docs/mutations for each, and their table of contents: make mutations. Progress is stored
-// in lbproof-mutations, so that a second call resumes.
+// TestMutations writes docs/mutations: a page per configuration, and their index (make mutations). Progress is stored in
+// lbproof-mutations; a second call resumes.
 func TestMutations(t *testing.T) {
-	defer contents(t, "mutations", "# Mutations\n\n`make mutations` writes these pages: the lines of the built-in configurations that no experiment tests.\n\n"+
+	defer writeIndex(t, "mutations", "# Mutations\n\n`make mutations` writes these pages: the lines of the built-in configurations that no experiment tests.\n\n"+
 		"| configuration | lines tested | lines with claims | per cent | mutations | duration of the runs |\n|---|---|---|---|---|---|\n", coverage)
-	eachOf(t, func(t *testing.T, name string, want expectation) {
+	forEachConfig(t, func(t *testing.T, name string, want expectation) {
 		page := strings.ReplaceAll(name, "/", "-")
 		out, err := filepath.Abs(filepath.Join("..", "..", "lbproof-mutations", page))
 		require.NoError(t, err)
-		p := start(t, writeConfig(t, name, want.corrected), append([]string{"mutate", "config", "--out", out}, want.carries()...)...)
+		p := start(t, writeConfig(t, name, want.corrected), append([]string{"mutate", "config", "--out", out}, want.headerFlag()...)...)
 		require.Contains(t, []int{0, 1}, p.wait(t), p.stderr.String())
-		text := fmt.Sprintf("# %s\n\n`make mutations` wrote this page: the output of `lbproof mutate%s` for the configuration on the real balancer.\n\n```\n%s```\n", name, want.spoken(), p.stdout.String())
+		text := fmt.Sprintf("# %s\n\n`make mutations` wrote this page: the output of `lbproof mutate%s` for the configuration on the real balancer.\n\n```\n%s```\n", name, want.headerText(), p.stdout.String())
 		require.NoError(t, os.WriteFile(filepath.Join("..", "..", "docs", "mutations", page+".md"), []byte(text), 0o644))
 	})
 }
 
-// summary is the line of a page that sums it up.
+// summary matches the summary line of a page of docs/verdicts.
 var summary = regexp.MustCompile(`(?m)^(.*ersion.*); ([0-9]+) requests, ([0-9]+) s; ([0-9]+) upheld, ([0-9]+) refuted, ([0-9]+) undecided, ([0-9]+) untestable\.$`)
 
-// coverage is the last line of what mutate prints.
+// coverage matches the summary line of lbproof mutate.
 var coverage = regexp.MustCompile(`(?s)\n([0-9]+) of ([0-9]+) lines with claims are tested \(([0-9]+) %\): ([^(]*) \(runs\s+took\s+([^)]*)\)`)
 
-// contents writes the table of contents of a folder of pages.
-func contents(t *testing.T, folder, head string, line *regexp.Regexp) {
+// writeIndex writes the index of a folder of pages.
+func writeIndex(t *testing.T, folder, head string, line *regexp.Regexp) {
 	dir := filepath.Join("..", "..", "docs", folder)
 	pages, err := filepath.Glob(filepath.Join(dir, "*-*.md"))
 	require.NoError(t, err)
@@ -72,26 +75,26 @@ func contents(t *testing.T, folder, head string, line *regexp.Regexp) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "README.md"), []byte(b.String()), 0o644))
 }
 
-// TestVerdicts writes a page of docs/verdicts for each, and their table of contents: make verdicts.
+// TestVerdicts writes docs/verdicts: a page per configuration, and their index (make verdicts).
 func TestVerdicts(t *testing.T) {
-	defer contents(t, "verdicts", "# Verdicts\n\n`make verdicts` writes these pages: the verdicts of `lbproof test` on the built-in configurations.\n\n"+
+	defer writeIndex(t, "verdicts", "# Verdicts\n\n`make verdicts` writes these pages: the verdicts of `lbproof test` on the built-in configurations.\n\n"+
 		"| configuration | balancer | requests | seconds, start and stop included | upheld | refuted | undecided | untestable |\n|---|---|---|---|---|---|---|---|\n", summary)
-	eachOf(t, func(t *testing.T, name string, want expectation) {
+	forEachConfig(t, func(t *testing.T, name string, want expectation) {
 		began := time.Now()
-		r := decided(t, name, want, want.carries()...)
+		r := testConfig(t, name, want, want.headerFlag()...)
 		var b strings.Builder
 		verdictsOf(&b, name, want, r, time.Since(began))
 		if want.scenario != "" {
 			fmt.Fprintf(&b, "## Under the scenario %s\n\n", want.scenario)
-			table(&b, decided(t, name, want, "--scenario", want.scenario).Verdicts)
+			table(&b, testConfig(t, name, want, "--scenario", want.scenario).Verdicts)
 		}
 		require.NoError(t, os.WriteFile(filepath.Join("..", "..", "docs", "verdicts", strings.ReplaceAll(name, "/", "-")+".md"), []byte(b.String()), 0o644))
 	})
 }
 
-// decided is the report of lbproof test on a configuration, whose run folder it keeps, since what a page says rests on
-// it.
-func decided(t *testing.T, name string, want expectation, args ...string) report.Report {
+// testConfig runs lbproof test on a configuration and returns the report. It keeps the run folder as evidence for the
+// page.
+func testConfig(t *testing.T, name string, want expectation, args ...string) report.Report {
 	t.Helper()
 	p := start(t, writeConfig(t, name, want.corrected), append([]string{"test", "config"}, args...)...)
 	code := p.wait(t)
@@ -102,15 +105,16 @@ func decided(t *testing.T, name string, want expectation, args ...string) report
 	return r
 }
 
-// carries is the flag for what requests carry, and spoken the same as one types it.
-func (e expectation) carries() []string {
+// headerFlag returns the flag for the required header, if any.
+func (e expectation) headerFlag() []string {
 	if e.header == "" {
 		return nil
 	}
 	return []string{"--header", e.header}
 }
 
-func (e expectation) spoken() string {
+// headerText returns the flag as typed in a shell.
+func (e expectation) headerText() string {
 	if e.header == "" {
 		return ""
 	}
@@ -125,7 +129,7 @@ func verdictsOf(b *strings.Builder, name string, want expectation, r report.Repo
 	for _, v := range r.Verdicts {
 		count[v.Outcome]++
 	}
-	fmt.Fprintf(b, "# %s\n\n`make verdicts` wrote this page: the verdicts of `lbproof test%s` on the configuration, with the real balancer", name, want.spoken())
+	fmt.Fprintf(b, "# %s\n\n`make verdicts` wrote this page: the verdicts of `lbproof test%s` on the configuration, with the real balancer", name, want.headerText())
 	if want.corrected != nil {
 		b.WriteString(", which refuses\nthe original and accepts it corrected as `lbproof claims` advises")
 	}
@@ -142,7 +146,7 @@ func verdictsOf(b *strings.Builder, name string, want expectation, r report.Repo
 	}
 }
 
-// table lists the verdicts that a run set out for.
+// table writes the verdicts that a run evaluated.
 func table(b *strings.Builder, verdicts []report.Verdict) {
 	b.WriteString("| verdict | promise | line | measured, or why not |\n|---|---|---|---|\n")
 	cell := strings.NewReplacer("|", "\\|", "\n", " ", "<", "&lt;", "$", "\\$")
