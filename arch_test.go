@@ -14,8 +14,8 @@ import (
 
 const module = "github.com/lbproof/lbproof/"
 
-// room is what a package may import of ours, and whether it is pure: it reads no file and opens no connection. Everything right of the
-// history is.
+// room is which of our packages a package may import, and whether it is pure: a pure package reads no file and opens no
+// connection. Everything right of the history is pure.
 type room struct {
 	pure    bool
 	imports []string
@@ -25,7 +25,7 @@ func pure(imports ...string) room { return room{true, imports} }
 
 func acts(imports ...string) room { return room{false, imports} }
 
-// rooms are the packages. A new arrow is one more name here, with its reason.
+// rooms are the packages. A new import is one more name here, with its reason.
 var rooms = map[string]room{
 	// The four documents: plain data, the standard library only.
 	"internal/model":   pure(),
@@ -33,36 +33,36 @@ var rooms = map[string]room{
 	"internal/history": pure("internal/model", "internal/plan"),
 	"internal/report":  pure("internal/history", "internal/model", "internal/plan"),
 
-	"internal/plain": pure(), // text that is nobody's of ours
+	"internal/plain": pure(), // text of others
 	"internal/stats": pure(), // plain numbers
 	"internal/units": pure(), // numbers as text
 	"internal/sleep": pure(), // nothing but time
 
-	"backends":        acts("internal/sleep"),                                      // as small as what it stands for
+	"backends":        acts("internal/sleep"),                                      // a service that stands in for a real one
 	"internal/source": acts("internal/model"),                                      // a name in, a file out
 	"internal/load":   acts("internal/history", "internal/plan", "internal/sleep"), // a phase in, hits out
-	"internal/agent":  acts("backends", "internal/sleep"),                          // the clock that all containers share
-	// Specs in, Nodes out, on any runtime. It tells agents what to do, and backends by their environment.
+	"internal/agent":  acts("backends", "internal/sleep"),                          // backends: the clock that all containers share
+	// Specs in, Nodes out, on any runtime. It controls agents, and backends by their environment.
 	"internal/stack": acts("backends", "internal/agent", "internal/history", "internal/model", "internal/plan", "internal/sleep"),
-	// The runtime of containers: stack's interfaces, and what they speak of.
+	// The runtime of containers implements the interfaces of stack.
 	"internal/stack/docker": acts("internal/history", "internal/model", "internal/plan", "internal/sleep", "internal/stack"),
-	// A plan in, a history out. backends: the worker reads their ledgers; agent: what it saw; stats: a phase ends when its draws are decided.
+	// A plan in, a history out. backends: the worker reads their ledgers; agent: its observations; stats: stop rules.
 	"internal/run": acts("backends", "internal/agent", "internal/faults", "internal/folder", "internal/history",
 		"internal/load", "internal/model", "internal/plan", "internal/sleep", "internal/stack", "internal/stats"),
 	// A history in, a folder out, and back.
 	"internal/folder": acts("internal/history", "internal/model", "internal/plan", "internal/source"),
-	// An Event in. stack: the members of a run are what it breaks; agents and services are told what to do.
+	// An Event in. stack: faults break its nodes, and control agents and services.
 	"internal/faults": acts("backends", "internal/agent", "internal/model", "internal/plan", "internal/sleep", "internal/stack"),
 
 	"lbconfigs": acts("internal/model", "internal/plan", "internal/report", "internal/units", "lbconfigs/haproxy", "lbconfigs/nginx", "lbconfigs/reading", "lbconfigs/traefik"), // a file in, a Config out
-	// What readers share. plan: the Spec that runs a balancer.
+	// Code that readers share. plan: the Spec that runs a balancer.
 	"lbconfigs/reading": acts("internal/model", "internal/plan", "internal/source", "internal/units"),
 	"lbconfigs/nginx":   acts("internal/model", "internal/plan", "internal/units", "lbconfigs/reading"),
 	"lbconfigs/haproxy": acts("internal/model", "internal/plan", "internal/units", "lbconfigs/reading"),
 	"lbconfigs/traefik": acts("internal/model", "internal/plan", "lbconfigs/reading"),
 	// A Config and its claims in, changed files out.
 	"lbconfigs/mutations": acts("internal/model", "internal/plan", "lbconfigs", "lbconfigs/reading"),
-	// What the tests of balancers share; no program imports it.
+	// Helpers for the tests of balancers; no program imports it.
 	"lbconfigs/balancertest": acts("internal/model", "internal/plan", "lbconfigs", "lbconfigs/mutations", "scenarios/checks"),
 	// A reader that tests add to the table.
 	"lbconfigs/balancertest/toy": acts("internal/model", "internal/plan", "lbconfigs/reading"),
@@ -73,7 +73,7 @@ var rooms = map[string]room{
 	"scenarios/checks": pure("internal/history", "internal/model", "internal/plan", "internal/report", "internal/stats", "internal/units",
 		"scenarios/checks/check", "scenarios/checks/distribution", "scenarios/checks/failover", "scenarios/checks/limits",
 		"scenarios/checks/requests", "scenarios/checks/traffic"),
-	// What the tests of checks share; no program imports it.
+	// Helpers for the tests of checks; no program imports it.
 	"scenarios/checks/checkstest": acts("fixtures", "internal/history", "internal/plan", "internal/report", "scenarios/checks",
 		"scenarios/checks/check"),
 	"scenarios/checks/check":  pure("internal/history", "internal/model", "internal/plan", "internal/stats", "internal/units"),
@@ -95,20 +95,20 @@ var rooms = map[string]room{
 	"scenarios": acts("internal/model", "internal/plan", "internal/source", "internal/stats", "internal/faults", "internal/units",
 		"scenarios/checks"),
 
-	// A configuration in, the lines that no experiment tests out. checks: which promises a line is about; run, stack: how a refusal looks.
+	// A configuration in, the lines that no experiment tests out. checks: the promises of a line; run, stack: refusals.
 	"internal/prove": acts("internal/folder", "internal/model", "internal/plan", "internal/report", "internal/run",
 		"internal/source", "internal/stack", "lbconfigs/mutations", "scenarios/checks"),
-	// What the user named in, a Plan out. It is below cmd, and above source, which knows nothing of scenarios.
+	// A name in, a Plan out. It is below cmd, and above source, which does not know scenarios.
 	"internal/target": acts("internal/model", "internal/plan", "internal/source", "internal/units", "lbconfigs", "scenarios",
 		"scenarios/checks", "scenarios/experiments"),
-	// Simulated runs of the built-in plans. No check: what is expected of balancers is written down there once more.
+	// Simulated runs of the built-in plans. No check: expectations of balancers are written down again as data.
 	"fixtures": acts("internal/history", "internal/model", "internal/plan", "internal/stats", "lbconfigs", "scenarios",
 		"scenarios/experiments"),
 	// The laws against simulated and recorded runs.
 	"tools/calibrate": acts("fixtures", "internal/history", "internal/model", "internal/plan", "internal/report", "internal/folder", "internal/stats", "scenarios/checks"),
-	// Our engines beside other load generators.
+	// Compares our engines with other load generators.
 	"tools/peers": acts("internal/history", "internal/load", "internal/plan", "internal/folder"),
-	// What its verbs are made of.
+	// The verbs.
 	"cmd/lbproof": acts("backends", "internal/agent", "internal/faults", "internal/folder", "internal/history",
 		"internal/model", "internal/plain", "internal/plan", "internal/prove", "internal/report", "internal/run",
 		"internal/sleep", "internal/stack", "internal/stack/docker", "internal/target", "internal/units", "lbconfigs", "lbconfigs/mutations", "reports",
@@ -147,14 +147,14 @@ func TestArrows(t *testing.T) {
 	}
 }
 
-// ofDocker says whether a package is there to speak with a container engine. Tests may do so besides.
+// ofDocker reports whether a package is a client library of a container engine. Tests may import them.
 func ofDocker(name string) bool {
 	return slices.ContainsFunc([]string{
 		"github.com/testcontainers/", "github.com/moby/", "github.com/docker/docker/", "github.com/docker/go-connections/", "github.com/containerd/",
 	}, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
-// readImports lists what the non-test files of each folder import.
+// readImports lists the imports of the non-test files in each folder.
 func readImports(t *testing.T) map[string][]string {
 	imports := map[string][]string{}
 	eachFile(t, func(name string, file *ast.File, _ func(ast.Node) string) {

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// balancers are those whose names only their own rooms know.
+// balancers are the names that only their own packages may use.
 var balancers = func() []string {
 	names := []string{"envoy"}
 	for _, b := range lbconfigs.All {
@@ -27,7 +27,8 @@ var balancers = func() []string {
 	return names
 }()
 
-// Outside lbconfigs/<balancer> no code asks which balancer it is: what depends on that is data of the model, which a reader fills in.
+// Outside lbconfigs/<balancer> no code depends on which balancer it is: differences are data of the model, filled in by its
+// reader.
 func TestNobodyAsksWhichBalancer(t *testing.T) {
 	eachFile(t, func(name string, file *ast.File, at func(ast.Node) string) {
 		if slices.ContainsFunc(balancers, func(b string) bool { return strings.HasPrefix(name, "lbconfigs/"+b+"/") }) {
@@ -42,7 +43,7 @@ func TestNobodyAsksWhichBalancer(t *testing.T) {
 	})
 }
 
-// What a field called Source holds is text as the user wrote it: it is printed, and nobody compares or parses it.
+// A field called Source holds text as the user wrote it: it is printed, never compared or parsed.
 func TestSourcesAreOnlyPrinted(t *testing.T) {
 	eachFile(t, func(name string, file *ast.File, at func(ast.Node) string) {
 		if strings.HasPrefix(name, "lbconfigs/") {
@@ -63,7 +64,7 @@ func TestSourcesAreOnlyPrinted(t *testing.T) {
 	})
 }
 
-// The kit of the checks does not grow by habit: what one family alone uses goes back to it.
+// The kit of the checks stays small: what only one family uses belongs to that family.
 func TestKitStaysSmall(t *testing.T) {
 	for dir, most := range map[string]int{"scenarios/checks/check": 100, "scenarios/checks/outage": 24} {
 		var exported []string
@@ -76,7 +77,7 @@ func TestKitStaysSmall(t *testing.T) {
 	}
 }
 
-// compared lists the operands of a comparison, unless it asks only whether there is a text, and the cases of a switch.
+// compared lists the operands of a comparison, except with the empty string, and the cases of a switch.
 func compared(n ast.Node) []ast.Expr {
 	switch n := n.(type) {
 	case *ast.BinaryExpr:
@@ -103,7 +104,8 @@ func namesBalancer(e ast.Expr) bool {
 	return false
 }
 
-// parses reports whether a call looks into a text: one of package strings that does more than put texts together, or a regular expression.
+// parses reports whether a call inspects text: a function of package strings that does not only build text, or a regular
+// expression.
 func parses(call *ast.CallExpr) bool {
 	f, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {
@@ -146,7 +148,7 @@ func exportedIn(s ast.Spec) (names []string) {
 	return names
 }
 
-// eachFile parses every Go file that is no test; at is where a node of it stands.
+// eachFile parses every non-test Go file; at returns the position of a node.
 func eachFile(t *testing.T, visit func(name string, file *ast.File, at func(ast.Node) string)) {
 	t.Helper()
 	fset := token.NewFileSet()
