@@ -158,7 +158,9 @@ func table(b *strings.Builder, verdicts []report.Verdict) {
 		if v.Outcome != report.Upheld {
 			measured = v.Reason
 		}
-		fmt.Fprintf(b, "| %s | `%s` | %s:%d | %s |\n", v.Outcome, v.Claim.ID, filepath.Base(v.Claim.Pos.File), v.Claim.Pos.Line, cell.Replace(measured))
+		at := v.Claim.Pos
+		at.File = filepath.Base(at.File)
+		fmt.Fprintf(b, "| %s | `%s` | %s | %s |\n", v.Outcome, v.Claim.ID, at, cell.Replace(measured))
 	}
 	b.WriteString("\n")
 }

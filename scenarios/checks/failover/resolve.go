@@ -104,7 +104,7 @@ func judgeResolve(claim plan.Claim, h history.History) check.Finding {
 				units.Plural(all, "request"), e.Server.Host))
 		}
 	}
-	f.Measured = fmt.Sprintf("%s of %s", units.Number(reached), units.Number(f.N))
+	f.Measured = fmt.Sprintf("%s of %s reached the new address", units.Number(reached), units.Plural(f.N, "request"))
 	switch {
 	case check.WhyNodeExited(h) != "":
 		f.Inconclusive = check.WhyNodeExited(h)
