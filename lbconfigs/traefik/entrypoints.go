@@ -81,7 +81,8 @@ func (r *reader) entryPoints() {
 		if !strings.HasPrefix(to, ":") && !slices.ContainsFunc(r.entries, func(o entryPoint) bool { return o.name == to }) {
 			r.problem(model.Problem{
 				Pos: redirect.Pos, Effect: model.Rejected,
-				Text: fmt.Sprintf("the redirection is to entry point %q, which is not defined", to),
+				Text:    fmt.Sprintf("the redirection is to entry point %q, which is not defined", to),
+				Instead: fmt.Sprintf("entryPoints: {%s: {address: ':443'}}", to),
 			})
 		}
 		r.cfg.Routes = append(r.cfg.Routes, model.Route{

@@ -1,6 +1,7 @@
 package traefik
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -227,21 +228,25 @@ func (k keySchema) find(name string) (keySchema, bool) {
 
 // unknownStaticKey reports a key that the static file does not have.
 func (r *reader) unknownStaticKey(unknown *reading.Tree, known []string) {
-	r.unknownKey(model.Rejected, "does not start", unknown, known)
+	r.unknownKey(model.Rejected, "does not start", unknown, known, dynamicSchema, "a file of providers.file, not this file")
 }
 
 // unknownDynamicKey reports a key that dynamic files do not have.
 func (r *reader) unknownDynamicKey(unknown *reading.Tree, known []string) {
-	r.unknownKey(model.Dropped, "ignores the whole file (its routers respond 404)", unknown, known)
+	const consequence = "ignores the whole file (its routers respond 404)"
+	r.unknownKey(model.Dropped, consequence, unknown, known, staticSchema, "the static configuration, not this file")
 }
 
-func (r *reader) unknownKey(effect model.Effect, consequence string, unknown *reading.Tree, known []string) {
-	p := model.Problem{
-		Pos: unknown.Pos, Effect: effect, Instead: replacedKeys[strings.ToLower(unknown.Key)],
+// unknownKey reports a key that its file does not have. If the other kind of file has it, place is where it belongs.
+func (r *reader) unknownKey(effect model.Effect, consequence string, unknown *reading.Tree, known []string, other keySchema,
+	place string,
+) {
+	instead := replacedKeys[strings.ToLower(unknown.Key)]
+	if _, ok := other.find(unknown.Key); ok && instead == "" {
+		instead = place
+	}
+	r.problem(model.Problem{
+		Pos: unknown.Pos, Effect: effect, Instead: cmp.Or(instead, reading.Nearest(unknown.Key, known), "remove it"),
 		Text: fmt.Sprintf("%s: unknown key in Traefik v3, which %s", unknown.Key, consequence),
-	}
-	if p.Instead == "" {
-		p.Text += reading.DidYouMean(unknown.Key, known)
-	}
-	r.problem(p)
+	})
 }

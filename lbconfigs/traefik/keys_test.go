@@ -20,11 +20,12 @@ func TestUnknownKeys(t *testing.T) {
 	}
 	const ignores = ": unknown key in Traefik v3, which ignores the whole file (its routers respond 404)"
 	f("http: {middlewares: {m: {circuitBreaker: {recoverDuration: 1s}}}}",
-		"recoverDuration"+ignores+"; did you mean recoveryDuration?", "")
-	f("http: {frobnicators: {}}", "frobnicators"+ignores, "")
+		"recoverDuration"+ignores, "recoveryDuration")
+	f("http: {frobnicators: {}}", "frobnicators"+ignores, "remove it")
+	f("http: {}\napi: {}", "api"+ignores, "the static configuration, not this file")
 	f("http: {frontends: {}}", "frontends"+ignores, "http.routers (Traefik v2 and later)")
 	f("entryPoints: {web: {adress: ':80'}}",
-		"adress: unknown key in Traefik v3, which does not start; did you mean address?", "")
+		"adress: unknown key in Traefik v3, which does not start", "address")
 }
 
 func TestMisspelledNames(t *testing.T) {
