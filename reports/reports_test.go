@@ -191,11 +191,21 @@ func TestGate(t *testing.T) {
 		change(&r)
 		assert.Equal(t, want, r.ExitCode())
 	}
-	f(1, func(*report.Report) {})                                                                  // dropped counts, the note does not
-	f(0, func(r *report.Report) { r.Gate.FailOn = nil })                                           // nothing counts
-	f(0, func(r *report.Report) { r.Gate.FailOn = []model.Effect{model.Rejected} })                // no such problem
-	f(1, func(r *report.Report) { r.Gate = report.Gate{Strict: true} })                            // the note counts
-	f(3, func(r *report.Report) { r.Gate.FailOn, r.Verdicts = nil, r.Verdicts[1:] })               // nothing upheld
+	f(1, func(*report.Report) {})                                                   // dropped counts, the note does not
+	f(0, func(r *report.Report) { r.Gate.FailOn = nil })                            // nothing counts
+	f(0, func(r *report.Report) { r.Gate.FailOn = []model.Effect{model.Rejected} }) // no such problem
+	f(1, func(r *report.Report) { r.Gate = report.Gate{Strict: true} })             // the note counts
+	note := func(o report.Outcome) func(*report.Report) {
+		return func(r *report.Report) {
+			r.Gate.FailOn, r.Verdicts = nil, r.Verdicts[1:]
+			r.Verdicts[0].Outcome = o
+		}
+	}
+	f(0, note(report.Upheld))    // alone, a note has no effect either,
+	f(0, note(report.Refuted))   // whichever way it is decided
+	f(3, note(report.Undecided)) // nothing was decided
+	f(1, func(r *report.Report) { note(report.Refuted)(r); r.Gate.Strict = true })
+	f(3, func(r *report.Report) { r.Gate.FailOn, r.Verdicts = nil, r.Verdicts[2:] })               // nothing evaluated
 	f(4, func(r *report.Report) { r.Gate.FailOn, r.Env.Interrupted = nil, "interrupted" })         // cut short
 	f(3, func(r *report.Report) { r.Gate.FailOn = nil; r.Verdicts[0].Outcome = report.Undecided }) // undecided
 	f(0, func(r *report.Report) { r.Gate.FailOn = nil; r.Verdicts[1].Outcome = report.Undecided }) // an undecided note

@@ -133,7 +133,7 @@ Exit codes:
   0  every written promise is upheld
   1  a promise is refuted, or a part of the configuration cannot work
   2  the command line, scenario or configuration is wrong
-  3  a promise is undecided, or none is upheld
+  3  a promise is undecided, or none is decided
   4  lbproof or its environment failed, or the run was interrupted`,
 		Example: `  lbproof lint nginx.conf     # what cannot work, and what it promises; no Docker needed
   lbproof test nginx.conf     # prove it

@@ -220,14 +220,14 @@ func (r Report) count(has func(Verdict) bool) int {
 func (g Gate) Fails(p model.Problem) bool { return slices.Contains(g.FailOn, p.Effect) }
 
 // ExitCode returns 1 if a promise is refuted or a problem fails the gate, 4 if the run was cut short, 3 if a promise is
-// undecided or nothing was upheld, else 0.
+// undecided or nothing was decided, else 0. A note never changes it.
 func (r Report) ExitCode() int {
 	switch {
 	case r.Count(Refuted) > 0 || slices.ContainsFunc(r.Problems, r.Gate.Fails):
 		return 1
 	case r.Env.Interrupted != "":
 		return 4
-	case r.Count(Undecided) > 0 || r.Count(Upheld)+r.Notes(Upheld) == 0:
+	case r.Count(Undecided) > 0 || r.Count(Upheld)+r.Notes(Upheld)+r.Notes(Refuted) == 0:
 		return 3
 	}
 	return 0
